@@ -1,0 +1,257 @@
+"""Activation functions and softmax, with as few passes over the memory as NumPy allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from flambeau_numpy.blocks import ROW_BLOCK, in_blocks, row_blocks
+from flambeau_numpy.elementwise import clip, is_half
+from flambeau_numpy.error_function import double_erf, single_erf
+from flambeau_numpy.reduction import amax, float_sum
+
+Array = Any
+
+# -- piecewise linear ----------------------------------------------------------------------------------------------
+
+
+def _bounds(dtype: Any) -> tuple[Array, Array]:
+    """0 and the largest number, as 0-dim arrays: a Python number costs 0.3 µs of conversion a call."""
+    high = numpy.inf if dtype.kind not in "iu" else numpy.iinfo(dtype).max
+    return numpy.zeros((), dtype), numpy.full((), high, dtype)
+
+
+_BOUNDS = {numpy.dtype(name): _bounds(numpy.dtype(name)) for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1")}
+
+
+def relu(input: Array) -> Array:
+    """``max(input, 0)``; NaN stays."""
+    bounds = _BOUNDS.get(input.dtype)
+    return clip(input, *bounds) if bounds is not None else numpy.maximum(input, numpy.zeros((), input.dtype))
+
+
+def relu_(target: Array) -> Array:
+    """:func:`relu` in place."""
+    bounds = _BOUNDS.get(target.dtype)
+    if bounds is None:
+        return numpy.maximum(target, numpy.zeros((), target.dtype), out=target)
+    return clip(target, *bounds, target)
+
+
+_INTEGER_OF_SIZE = {2: numpy.int16, 4: numpy.int32, 8: numpy.int64}
+
+
+def threshold_backward(g: Array, input: Array, threshold: float) -> Array:
+    """``g`` where ``input > threshold`` or is NaN, elsewhere 0, whatever ``g`` is there.
+
+    The mask, as all bits or none, is combined with the bits of ``g``: 2.5 times as fast as ``numpy.where``, and unlike
+    a product it makes no NaN of infinity.
+    """
+    integer = _INTEGER_OF_SIZE.get(g.dtype.itemsize)
+    if not g.shape or g.dtype.kind != "f" or integer is None or input.shape != g.shape or input.dtype != g.dtype:
+        return numpy.where(numpy.less_equal(input, threshold), numpy.zeros((), g.dtype), g)
+    mask = numpy.less_equal(input, threshold).astype(integer)
+    numpy.subtract(mask, 1, mask)
+    return numpy.bitwise_and(g.view(integer), mask, mask).view(g.dtype)
+
+
+# -- smooth --------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(input: Array) -> Array:
+    """``1 / (1 + exp(-input))``. Where the exponential overflows the quotient is 0, as it should be."""
+    result = numpy.asarray(numpy.negative(input))
+    numpy.exp(result, result)
+    numpy.add(result, 1, result)
+    return numpy.reciprocal(result, result)
+
+
+def sigmoid_(target: Array) -> Array:
+    """:func:`sigmoid` in place."""
+    numpy.negative(target, target)
+    numpy.exp(target, target)
+    numpy.add(target, 1, target)
+    return numpy.reciprocal(target, target)
+
+
+def silu(input: Array) -> Array:
+    """``input * sigmoid(input)``."""
+    result = sigmoid(input)
+    return numpy.multiply(result, input, result)
+
+
+_CUBIC = 0.044715
+_SCALE = math.sqrt(2 / math.pi)
+_HALF_ROOT = math.sqrt(0.5)
+_DENSITY = 1 / math.sqrt(2 * math.pi)
+
+
+def gelu(input: Array, approximate: str = "none") -> Array:
+    """``input`` times the probability that a standard normal number is smaller.
+
+    Args:
+        approximate: ``"none"``, or ``"tanh"`` for the formula with a hyperbolic tangent.
+    """
+    computed, erf = _precision(input)
+    if approximate == "tanh":
+        return in_blocks(_gelu_tanh, input, computed=computed)
+    _check_approximate(approximate)
+
+    def function(x: Array) -> Array:
+        result = erf(numpy.multiply(x, _HALF_ROOT))
+        numpy.add(result, 1, result)
+        numpy.multiply(result, x, result)
+        return numpy.multiply(result, 0.5, result)
+
+    return in_blocks(function, input, computed=computed)
+
+
+def _precision(input: Array) -> tuple[Any, Callable[[Array], Array]]:
+    """The dtype to compute in, and an error function good enough for it."""
+    return (numpy.float64, double_erf) if input.dtype == numpy.float64 else (numpy.float32, single_erf)
+
+
+def _check_approximate(approximate: str) -> None:
+    if approximate != "none":
+        raise RuntimeError(f"gelu: approximate argument must be either none or tanh, but got {approximate!r}")
+
+
+def _gelu_inner(x: Array) -> tuple[Array, Array]:
+    """``sqrt(2 / pi) (x + 0.044715 x^3)`` and ``x^2``."""
+    square = numpy.multiply(x, x)
+    inner = numpy.multiply(square, _CUBIC * _SCALE)
+    numpy.add(inner, _SCALE, inner)
+    return numpy.multiply(inner, x, inner), square
+
+
+def _gelu_tanh(x: Array) -> Array:
+    result, _ = _gelu_inner(x)
+    numpy.tanh(result, result)
+    numpy.add(result, 1, result)
+    numpy.multiply(result, x, result)
+    return numpy.multiply(result, 0.5, result)
+
+
+def _gelu_tanh_backward(g: Array, x: Array) -> Array:
+    t, square = _gelu_inner(x)
+    numpy.tanh(t, t)
+    # d/dx = (1 + t) / 2 + x / 2 (1 - t^2) inner'(x)
+    numpy.multiply(square, 3 * _CUBIC * _SCALE, square)
+    numpy.add(square, _SCALE, square)
+    slope = numpy.multiply(t, t)
+    numpy.subtract(1, slope, slope)
+    numpy.multiply(slope, square, slope)
+    numpy.multiply(slope, x, slope)
+    numpy.add(slope, t, slope)
+    numpy.add(slope, 1, slope)
+    numpy.multiply(slope, 0.5, slope)
+    return numpy.multiply(slope, g, slope)
+
+
+def gelu_backward(g: Array, input: Array, approximate: str = "none") -> Array:
+    """``g`` times the derivative of :func:`gelu`."""
+    computed, erf = _precision(input)
+    if approximate == "tanh":
+        return in_blocks(_gelu_tanh_backward, g, input, computed=computed)
+    _check_approximate(approximate)
+
+    def function(g: Array, x: Array) -> Array:
+        slope = erf(numpy.multiply(x, _HALF_ROOT))
+        numpy.add(slope, 1, slope)
+        numpy.multiply(slope, 0.5, slope)
+        density = numpy.multiply(x, x)
+        numpy.multiply(density, -0.5, density)
+        numpy.exp(density, density)
+        numpy.multiply(density, _DENSITY, density)
+        numpy.multiply(density, x, density)
+        numpy.add(slope, density, slope)
+        return numpy.multiply(slope, g, slope)
+
+    return in_blocks(function, g, input, computed=computed)
+
+
+# -- softmax -------------------------------------------------------------------------------------------------------
+
+
+def _in_rows(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A kernel over (arrays ..., dim) from a function over (arrays ..., dims) that sees float32 or wider.
+
+    Arrays whose last dimension is ``dim`` are handed over as matrices, for which reductions have fast paths, and large
+    ones a few rows at a time.
+    """
+
+    def kernel(*arguments: Any) -> Array:
+        *arrays, dim = arguments
+        first = arrays[0]
+        shape, dtype = first.shape, first.dtype
+        if 0 in shape:
+            return numpy.empty(shape, dtype)
+        if is_half(first):
+            arrays = [array.astype(numpy.float32) for array in arrays]
+        if dim >= len(shape) - 1:
+            width = shape[-1] if shape else 1
+            matrices = [array.reshape(-1, width) for array in arrays]
+            if first.size <= ROW_BLOCK:
+                return function(*matrices, (1,)).reshape(shape).astype(dtype, copy=False)
+            result = numpy.empty(matrices[0].shape, dtype)
+            for part in row_blocks(*result.shape):
+                result[part] = function(*[matrix[part] for matrix in matrices], (1,))
+            return result.reshape(shape)
+        return function(*arrays, (dim,)).astype(dtype, copy=False)
+
+    kernel.__name__ = function.__name__
+    kernel.__doc__ = function.__doc__
+    return kernel
+
+
+@_in_rows
+def softmax(input: Array, dim: Any) -> Array:
+    """``exp(input)`` over its sum along ``dim``."""
+    result = numpy.subtract(input, amax(input, dim, True))
+    numpy.exp(result, result)
+    return numpy.divide(result, float_sum(result, dim, True), result)
+
+
+@_in_rows
+def softmax_backward(g: Array, result: Array, dim: Any) -> Array:
+    """``result * (g - sum(g * result))``."""
+    product = numpy.multiply(g, result)
+    total = float_sum(product, dim, True)
+    numpy.subtract(g, total, product)
+    return numpy.multiply(product, result, product)
+
+
+@_in_rows
+def log_softmax(input: Array, dim: Any) -> Array:
+    """``input - log(sum(exp(input)))``, the sum along ``dim``."""
+    result = numpy.subtract(input, amax(input, dim, True))
+    total = float_sum(numpy.exp(result), dim, True)
+    numpy.log(total, total)
+    return numpy.subtract(result, total, result)
+
+
+@_in_rows
+def log_softmax_backward(g: Array, result: Array, dim: Any) -> Array:
+    """``g - exp(result) * sum(g)``."""
+    gradient = numpy.exp(result)
+    numpy.multiply(gradient, float_sum(g, dim, True), gradient)
+    return numpy.subtract(g, gradient, gradient)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "relu": relu,
+    "relu_": relu_,
+    "threshold_backward": threshold_backward,
+    "sigmoid": sigmoid,
+    "sigmoid_": sigmoid_,
+    "silu": silu,
+    "gelu": gelu,
+    "gelu_backward": gelu_backward,
+    "softmax": softmax,
+    "softmax_backward": softmax_backward,
+    "log_softmax": log_softmax,
+    "log_softmax_backward": log_softmax_backward,
+}

@@ -1,0 +1,133 @@
+"""Kernels that make arrays from numbers, and casts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from flambeau.dtypes import from_numpy_dtype, scalar_dtype
+
+Array = Any
+DType = Any
+
+
+def full(size: tuple[int, ...], fill_value: Any, dtype: DType = None, device: Any = None) -> Array:
+    """An array of the shape ``size`` with ``fill_value`` everywhere.
+
+    Raises:
+        RuntimeError: when the value does not fit into an integer dtype.
+    """
+    own = scalar_dtype(fill_value).numpy if dtype is None else dtype.numpy
+    if not isinstance(fill_value, numpy.ndarray) and not fill_value:
+        return numpy.zeros(size, own)
+    result = numpy.empty(size, own)
+    try:
+        result.fill(fill_value)
+    except OverflowError:
+        _fill_wrapped(result, fill_value)
+    return result
+
+
+def new_full(input: Array, size: tuple[int, ...], fill_value: Any, dtype: DType = None) -> Array:
+    """:func:`full` with the dtype of ``input`` unless ``dtype`` is given."""
+    if dtype is not None or isinstance(fill_value, numpy.ndarray) or fill_value:
+        return full(size, fill_value, dtype or from_numpy_dtype(input.dtype))
+    return numpy.zeros(size, input.dtype)
+
+
+def full_like(input: Array, fill_value: Any, dtype: DType = None) -> Array:
+    """:func:`new_full` with the shape of ``input``."""
+    return new_full(input, input.shape, fill_value, dtype)
+
+
+def _fill_wrapped(result: Array, fill_value: Any) -> None:
+    """Fill unsigned integers with a negative number, which wraps around as in C."""
+    limits = numpy.iinfo(result.dtype)
+    if not isinstance(fill_value, int) or not -limits.max - 1 <= fill_value <= limits.max:
+        raise RuntimeError(f"full: value cannot be converted to type {result.dtype} without overflow: {fill_value}")
+    result.fill(fill_value % (limits.max + 1))
+
+
+def arange(start: float, end: float, step: float = 1, dtype: DType = None, device: Any = None) -> Array:
+    """``start + i * step`` for as long as that is before ``end``.
+
+    Floating-point values are computed in float64 from i, so that no error builds up.
+
+    Raises:
+        RuntimeError: when ``step`` is 0 or leads away from ``end``.
+    """
+    if step == 0:
+        raise RuntimeError("arange: step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step {step}"
+        )
+    if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
+        own = numpy.dtype(numpy.int64) if dtype is None else dtype.numpy
+        return numpy.arange(start, end, step, numpy.int64).astype(own, copy=False)
+    own = numpy.dtype(numpy.float32) if dtype is None else dtype.numpy
+    values = numpy.arange(math.ceil((end - start) / step), dtype=numpy.float64)
+    numpy.multiply(values, step, values)
+    return numpy.add(values, start, values).astype(own, copy=False)
+
+
+def eye(n: int, m: int, dtype: DType, device: Any = None) -> Array:
+    """The (n, m) array with ones on the main diagonal and zeros elsewhere."""
+    return numpy.eye(n, m, dtype=dtype.numpy)
+
+
+def to_dtype(input: Array, dtype: DType) -> Array:
+    """The elements cast to ``dtype``, or the array itself where that is its dtype already."""
+    own = dtype.numpy
+    if input.dtype is own or input.dtype == own:
+        return input
+    if input.dtype.kind == "c" and not dtype.is_complex:
+        input = input.real
+    return input.astype(own)
+
+
+def clone(input: Array) -> Array:
+    """A copy, contiguous in row-major order."""
+    return input.copy()
+
+
+def assign(target: Array, value: Any) -> Array:
+    """Write ``value``, broadcast and cast, into the memory of ``target``; returns ``target``.
+
+    Raises:
+        RuntimeError: when the shapes do not fit.
+    """
+    try:
+        target[...] = value
+    except ValueError:
+        if not target.flags.writeable:
+            raise RuntimeError("assign: the memory of the target is read-only") from None
+        raise RuntimeError(
+            f"assign: the shape {list(numpy.shape(value))} does not broadcast to {list(target.shape)}"
+        ) from None
+    return target
+
+
+def complex(real: Array, imag: Array) -> Array:
+    """The complex array with these real and imaginary parts, which broadcast."""
+    dtype = numpy.complex128 if real.dtype == numpy.float64 else numpy.complex64
+    result = numpy.empty(numpy.broadcast_shapes(real.shape, imag.shape), dtype)
+    result.real = real
+    result.imag = imag
+    return result
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "full": full,
+    "new_full": new_full,
+    "full_like": full_like,
+    "arange": arange,
+    "eye": eye,
+    "to_dtype": to_dtype,
+    "clone": clone,
+    "assign": assign,
+    "complex": complex,
+}

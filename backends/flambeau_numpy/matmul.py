@@ -1,0 +1,87 @@
+"""Products of matrices, by BLAS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from flambeau_numpy.elementwise import is_half
+
+Array = Any
+
+
+def matmul(input: Array, other: Array) -> Array:
+    """The matrix product, with NumPy's rules for vectors and batches. 16-bit floats are multiplied in float32.
+
+    Raises:
+        RuntimeError: when the shapes do not fit, or an operand has no dimension.
+    """
+    shape, other_shape = input.shape, other.shape
+    if input.dtype.char in "eE":
+        product = matmul(input.astype(numpy.float32), other.astype(numpy.float32))
+        return product.astype(input.dtype)
+    try:
+        if len(other_shape) == 2 and shape:
+            if len(shape) <= 2:
+                return input.dot(other)  # less overhead than numpy.matmul, the same BLAS call
+            if input.flags.c_contiguous:
+                # One large product instead of one for each matrix of the batch.
+                return input.reshape(-1, shape[-1]).dot(other).reshape(*shape[:-1], other_shape[1])
+        return numpy.matmul(input, other)
+    except ValueError:
+        raise _mismatch(shape, other_shape) from None
+
+
+def _mismatch(shape: tuple[int, ...], other_shape: tuple[int, ...]) -> RuntimeError:
+    if not shape or not other_shape:
+        return RuntimeError(
+            "matmul: both arguments to matmul need to be at least 1D, but they are "
+            f"{len(shape)}D and {len(other_shape)}D"
+        )
+    inner = other_shape[-2] if len(other_shape) > 1 else other_shape[0]
+    if shape[-1] != inner:
+        if len(shape) == len(other_shape) == 2:
+            return RuntimeError(
+                "matmul: mat1 and mat2 shapes cannot be multiplied "
+                f"({shape[0]}x{shape[1]} and {other_shape[0]}x{other_shape[1]})"
+            )
+        return RuntimeError(
+            f"matmul: the shapes {list(shape)} and {list(other_shape)} cannot be multiplied: "
+            f"size {shape[-1]} does not match size {inner}"
+        )
+    return RuntimeError(
+        f"matmul: the batch dimensions of the shapes {list(shape)} and {list(other_shape)} do not broadcast"
+    )
+
+
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
+    """``input @ weight.T + bias``: (..., in), (out, in), (out,) -> (..., out); with a weight (in,) no out.
+
+    Raises:
+        RuntimeError: when the shapes do not fit.
+    """
+    if is_half(input):
+        wide = [None if a is None else a.astype(numpy.float32) for a in (input, weight, bias)]
+        return linear(*wide).astype(input.dtype)
+    shape = input.shape
+    try:
+        if len(shape) <= 2:
+            result = input.dot(weight.T)
+        else:
+            result = input.reshape(-1, shape[-1]).dot(weight.T)
+    except ValueError:
+        rows = math.prod(shape[:-1])
+        raise RuntimeError(
+            f"linear: mat1 and mat2 shapes cannot be multiplied ({rows}x{shape[-1]} and "
+            f"{weight.shape[-1]}x{math.prod(weight.shape[:-1])}): the input has the shape {list(shape)}, the weight "
+            f"{list(weight.shape)}"
+        ) from None
+    if bias is not None:
+        result = numpy.add(result, bias, result) if result.shape else numpy.add(result, bias)
+    return result if len(shape) <= 2 else result.reshape(shape[:-1] + weight.shape[:-1])
+
+
+KERNELS: dict[str, Callable[..., Any]] = {"matmul": matmul, "linear": linear}

@@ -1,0 +1,29 @@
+"""Random numbers: the uniform stream from which everything else is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+Array = Any
+
+
+def random_uniform(size: tuple[int, ...], dtype: Any, seed: int, offset: int, device: Any = None) -> Array:
+    """Numbers uniform in [0, 1) from the words of Philox 4x64-10 with the key ``seed``, from block ``offset`` on.
+
+    ``numpy.random.Generator.random`` makes floats of the words just as the op is defined (the top 53 bits of a word;
+    the top 24 of a half word, the low half first); for the 16-bit types fewer of those 24 bits are kept.
+    """
+    generator = numpy.random.Generator(numpy.random.Philox(counter=offset, key=seed))
+    if dtype.name == "float64":
+        return generator.random(size)
+    values = generator.random(size, numpy.float32)
+    if dtype.name == "float32":
+        return values
+    steps = 2048.0 if dtype.name == "float16" else 256.0
+    return (numpy.floor(values * numpy.float32(steps)) / numpy.float32(steps)).astype(dtype.numpy)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {"random_uniform": random_uniform}

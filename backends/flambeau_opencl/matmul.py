@@ -1,0 +1,298 @@
+"""Products of matrices.
+
+Three kernels: on a CPU each work-item computes a block of 4 rows by two vectors of columns, which live in registers;
+on a GPU a work-group of 16 by 16 computes a tile of 64 by 64 from pieces that it shares in local memory; integers and
+complex numbers go to one work-item an element.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from flambeau.dtypes import dtype, float32, float64
+from flambeau.ops.spec import broadcast_shapes
+from flambeau_opencl.array import Array, empty
+from flambeau_opencl.creation import assign, contiguous, to_dtype
+from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, preamble
+from flambeau_opencl.maps import run
+from flambeau_opencl.reduction import places
+from flambeau_opencl.runtime import Runtime, kernel_name
+
+_HEAD = """
+{preamble}
+__kernel void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __global {T} *restrict b,
+                     long c_at, long a_at, long b_at, long rows, long columns, long inner,
+                     long a_row, long a_column, long b_row, long beta, {parameters}) {{
+    long batch = get_global_id(2);
+    c_at += batch * rows * columns;
+{batches}
+    c += c_at; a += a_at; b += b_at;
+"""
+
+# The rows vary fastest, so that the columns of b stay in the cache while a passes by. What is read behind the end of a
+# row of b goes into lanes that are not stored.
+_CPU = """
+    long row = get_global_id(0) * 4, column = get_global_id(1) * {N};
+    if (row >= rows || column >= columns) return;
+    int last = (int)min(rows - row, 4L) - 1, width = (int)min(columns - column, (long){N});
+    const __global {T} *a0 = a + row * a_row, *a1 = a0 + min(1, last) * a_row;
+    const __global {T} *a2 = a0 + min(2, last) * a_row, *a3 = a0 + min(3, last) * a_row;
+    const __global {T} *line = b + column;
+{zeros}
+    for (long k = 0; k < inner; ++k, line += b_row) {{
+        long at = k * a_column;
+{products}
+    }}
+    {T} lanes[{N}];
+{stores}
+}}
+"""
+
+_GPU = """
+    __local {T} tile_a[16][65], tile_b[16][65];
+    int x = get_local_id(0), y = get_local_id(1), item = y * 16 + x;
+    long row = get_group_id(1) * 64, column = get_group_id(0) * 64;
+    {T} s[4][4];
+    for (int i = 0; i < 4; ++i) for (int j = 0; j < 4; ++j) s[i][j] = 0;
+    for (long k = 0; k < inner; k += 16) {{
+        for (int l = item; l < 1024; l += 256) {{
+            int ka = a_column == 1 ? l % 16 : l / 64, i = a_column == 1 ? l / 16 : l % 64, kb = l / 64, j = l % 64;
+            tile_a[ka][i] = row + i < rows && k + ka < inner ? a[(row + i) * a_row + (k + ka) * a_column] : 0;
+            tile_b[kb][j] = column + j < columns && k + kb < inner ? b[(k + kb) * b_row + column + j] : 0;
+        }}
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int l = 0; l < 16; ++l)
+            for (int i = 0; i < 4; ++i)
+                for (int j = 0; j < 4; ++j) s[i][j] = s[i][j] + tile_a[l][y + 16 * i] * tile_b[l][x + 16 * j];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }}
+    for (int i = 0; i < 4; ++i)
+        for (int j = 0; j < 4; ++j)
+            if (row + y + 16 * i < rows && column + x + 16 * j < columns) {{
+                long at = (row + y + 16 * i) * columns + column + x + 16 * j;
+                c[at] = s[i][j] + (beta ? c[at] : 0);
+            }}
+}}
+"""
+
+_NAIVE = """
+{T} total = {zero};
+long row = i / n1 % n0, column = i % n1;
+for (long k = 0; k < n2; ++k) {{
+    {T} a = IN0(x0 + k * n3), b = IN1(x1 + k * n4);
+    total = total + {product};
+}}
+r0 = total;
+"""
+
+
+def matmul(input: Array, other: Array) -> Array:
+    """The matrix product, with NumPy's rules for vectors and batches. 16-bit floats are multiplied in float32.
+
+    Raises:
+        RuntimeError: when the shapes do not fit, or an operand has no dimension.
+    """
+    shape, other_shape = input.shape, other.shape
+    if not shape or not other_shape:
+        raise RuntimeError(
+            "matmul: both arguments to matmul need to be at least 1D, but they are "
+            f"{len(shape)}D and {len(other_shape)}D"
+        )
+    left = input if len(shape) > 1 else input.window((1, *shape), (0, *input.strides), input.offset)
+    right = other if len(other_shape) > 1 else other.window((*other_shape, 1), (*other.strides, 0), other.offset)
+    if left.shape[-1] != right.shape[-2]:
+        raise _mismatch(shape, other_shape)
+    wide = ACCUMULATED.get(input.dtype, input.dtype)
+    product = multiply(to_dtype(left, wide), to_dtype(right, wide))
+    result = to_dtype(product, input.dtype)
+    kept = list(result.shape)
+    if len(other_shape) == 1:
+        del kept[-1]
+    if len(shape) == 1:
+        del kept[len(product.shape) - 2]
+    return result if len(kept) == len(result.shape) else _squeezed(result, tuple(kept))
+
+
+def _squeezed(array: Array, shape: tuple[int, ...]) -> Array:
+    """A new contiguous array under a shape without its dimensions of size 1, as an array of its own."""
+    squeezed = array.reshaped(*shape)
+    squeezed.is_view = False
+    return squeezed
+
+
+def _mismatch(shape: tuple[int, ...], other_shape: tuple[int, ...]) -> RuntimeError:
+    if len(shape) == len(other_shape) == 2:
+        return RuntimeError(
+            "matmul: mat1 and mat2 shapes cannot be multiplied "
+            f"({shape[0]}x{shape[1]} and {other_shape[0]}x{other_shape[1]})"
+        )
+    inner = other_shape[-2] if len(other_shape) > 1 else other_shape[0]
+    return RuntimeError(
+        f"matmul: the shapes {list(shape)} and {list(other_shape)} cannot be multiplied: "
+        f"size {shape[-1]} does not match size {inner}"
+    )
+
+
+def multiply(left: Array, right: Array, out: Array | None = None, add: bool = False) -> Array:
+    """The product of batches of matrices of one dtype, into a contiguous ``out`` where it is given.
+
+    Args:
+        add: add to what is in ``out``.
+    """
+    rows, inner = left.shape[-2:]
+    columns = right.shape[-1]
+    try:
+        batch = broadcast_shapes("matmul", left.shape[:-2], right.shape[:-2])
+    except RuntimeError:
+        raise RuntimeError(
+            f"matmul: the batch dimensions of the shapes {list(left.shape)} and {list(right.shape)} do not broadcast"
+        ) from None
+    kind = left.dtype
+    result = out if out is not None else empty(left.runtime, (*batch, rows, columns), kind)
+    if not result.size:
+        return result
+    if kind not in (float32, float64):
+        _naive(left, right, result, batch)
+        return result
+    if right.strides[-1] != 1 and columns > 1:
+        right = contiguous(right)
+    if len(batch) and rows > 1 and len(right.shape) == 2 and _stacked(left):
+        # One product instead of one for each matrix of the batch.
+        left = left.window((math.prod(batch) * rows, inner), left.strides[-2:], left.offset)
+        batch, rows = (), left.shape[0]
+    _tiled(left.runtime, left, right, result, batch, rows, columns, inner, add)
+    return result
+
+
+def _stacked(array: Array) -> bool:
+    """Whether the rows of all matrices lie at one distance."""
+    step = array.strides[-2] * array.shape[-2]
+    for size, stride in zip(reversed(array.shape[:-2]), reversed(array.strides[:-2]), strict=True):
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True
+
+
+def _naive(left: Array, right: Array, result: Array, batch: tuple[int, ...]) -> None:
+    kind = left.dtype
+    element = ELEMENTS[kind]
+    rows, inner = left.shape[-2:]
+    columns = right.shape[-1]
+    own = left.window((*left.shape[:-1], 1), (*left.strides[:-1], 0), left.offset)
+    other = right.window((*right.shape[:-2], 1, columns), (*right.strides[:-2], 0, right.strides[-1]), right.offset)
+    body = _NAIVE.format(
+        T=element.compute,
+        zero=f"({element.compute})(0, 0)" if kind.is_complex else "0",
+        product="c_mul(a, b)" if kind.is_complex else "a * b",
+    )
+    sizes = rows, columns, inner, left.strides[-1], right.strides[-2]
+    shape = (*batch, rows, columns)
+    run("matmul", body, [result.reshaped(*shape)], [own, other], [("long", n) for n in sizes], "a0 a1")
+
+
+def _tiled(
+    runtime: Runtime,
+    left: Array,
+    right: Array,
+    result: Array,
+    batch: tuple[int, ...],
+    rows: int,
+    columns: int,
+    inner: int,
+    add: bool,
+) -> None:
+    kind = left.dtype
+    rank = len(batch)
+    width = 8 if kind is float32 else 4
+    vectors = 2 if columns > width else 1
+    key = ("matmul", kind, rank, runtime.is_cpu, vectors)
+    found = runtime.kernels.get(key)
+    if found is None:
+        found = runtime.kernels[key] = _build(runtime, kind, rank, vectors, key)
+    name, kernel = found
+    args: list[Any] = [result.storage.buffer, left.storage.buffer, right.storage.buffer]
+    args += [result.offset, left.offset, right.offset, rows, columns, inner]
+    args += [left.strides[-2], left.strides[-1], right.strides[-2], int(add)]
+    for own in (left, right):
+        lead = rank - (len(own.shape) - 2)
+        args += batch
+        args += [0] * lead + [0 if n == 1 else s for n, s in zip(own.shape[:-2], own.strides[:-2], strict=True)][:rank]
+    count = math.prod(batch)
+    if runtime.is_cpu:
+        runtime.launch(name, kernel, (-(-rows // 4), -(-columns // (width * vectors)), count), (1, 1, 1), args)
+    else:
+        groups = (-(-columns // 64) * 16, -(-rows // 64) * 16, count)
+        runtime.launch(name, kernel, groups, (16, 16, 1), args)
+
+
+def _build(runtime: Runtime, kind: dtype, rank: int, vectors: int, key: Any) -> tuple[str, Any]:
+    name = kernel_name("matmul", key)
+    own = ELEMENTS[kind].compute
+    width = 8 if kind is float32 else 4
+    parameters = []
+    lines: list[str] = []
+    for operand in "ab":
+        parameters += [f"long {operand}_size{d}" for d in range(rank)] + [
+            f"long {operand}_step{d}" for d in range(rank)
+        ]
+        text = "\n".join(places(f"{operand}_at", rank, "batch"))
+        lines.append(f"    {{\n{text.replace('size', operand + '_size').replace('step', operand + '_step')}\n    }}")
+    source = (_HEAD + (_CPU if runtime.is_cpu else _GPU)).format(
+        preamble=preamble({kind}), name=name, T=own, N=width * vectors,
+        **_cpu_lines(own, width, vectors),
+        parameters=", ".join([*parameters, "int unused"]), batches="\n".join(lines),
+    ).replace(", int unused", "").replace("long beta, int unused", "long beta")  # fmt: skip
+    return name, runtime.build(name, source, [None] * 3 + [numpy.int64] * (10 + 4 * rank))
+
+
+def _cpu_lines(kind: str, width: int, vectors: int) -> dict[str, str]:
+    """The parts of the CPU's kernel that name each register."""
+    every = [(i, v) for i in range(4) for v in range(vectors)]
+    loads = [f"        {kind}{width} v{v} = vload{width}({v}, line);" for v in range(vectors)]
+    stores = []
+    for i in range(4):
+        lanes = " ".join(f"vstore{width}(s{i}{v}, {v}, lanes);" for v in range(vectors))
+        stores.append(
+            f"    if (last >= {i}) {{ __global {kind} *out = c + (row + {i}) * columns + column; {lanes} "
+            "for (int j = 0; j < width; ++j) out[j] = beta ? out[j] + lanes[j] : lanes[j]; }"
+        )
+    return {
+        "zeros": f"    {kind}{width} " + ", ".join(f"s{i}{v} = 0" for i, v in every) + ";",
+        "products": "\n".join(loads + [f"        s{i}{v} += a{i}[at] * v{v};" for i, v in every]),
+        "stores": "\n".join(stores),
+    }
+
+
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
+    """``input @ weight.T + bias``: (..., in), (out, in), (out,) -> (..., out); with a weight (in,) no out.
+
+    Raises:
+        RuntimeError: when the shapes do not fit.
+    """
+    from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE
+
+    shape = input.shape
+    if shape[-1:] != weight.shape[-1:]:
+        raise RuntimeError(
+            f"linear: mat1 and mat2 shapes cannot be multiplied ({math.prod(shape[:-1])}x{shape[-1] if shape else 1} "
+            f"and {weight.shape[-1]}x{math.prod(weight.shape[:-1])}): the input has the shape {list(shape)}, the "
+            f"weight {list(weight.shape)}"
+        )
+    if len(weight.shape) == 1:
+        product = matmul(input, weight)
+        return product if bias is None else ELEMENTWISE["add"](product, bias)
+    turned = weight.window(weight.shape[::-1], weight.strides[::-1], weight.offset)
+    if bias is None or input.dtype not in (float32, float64) or len(shape) < 2 or bias.shape != weight.shape[:1]:
+        product = matmul(input, turned)
+        return product if bias is None else ELEMENTWISE["add"](product, bias)
+    result = empty(input.runtime, (*shape[:-1], weight.shape[0]), input.dtype)
+    assign(result, bias)
+    return multiply(input, turned, result, add=True)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {"matmul": matmul, "linear": linear}

@@ -1,0 +1,208 @@
+"""An OpenCL device as this backend uses it: context, in-order queue, memory pool, compiled programs, errors.
+
+The queue runs asynchronously; only reading a value waits for it. What a kernel itself finds wrong, an index out of
+bounds, it notes in a few words of device memory, and the next wait raises it (as CUDA's assertions do in PyTorch):
+asking after each kernel would make every indexing wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy
+import pyopencl as cl
+import pyopencl.tools
+
+from flambeau.devices import device
+
+#: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
+PLATFORM_VARIABLE = "FLAMBEAU_OPENCL_PLATFORM"
+
+#: Bytes behind the last element that kernels may read: so the last columns of a matrix can be read as a whole vector.
+SPARE = 128
+
+# What a kernel may complain of; an index out of bounds is 1.
+_DIVISION_ERROR = 2
+
+
+class OutOfMemoryError(RuntimeError):
+    """The device has no memory left for an array (``torch.OutOfMemoryError``)."""
+
+
+@lru_cache(maxsize=1)
+def devices() -> tuple[Any, ...]:
+    """Every OpenCL device, GPUs before other accelerators before CPUs."""
+    wanted = os.environ.get(PLATFORM_VARIABLE, "").lower()
+    if wanted == "pocl":
+        wanted = "portable computing language"
+    found = []
+    for platform in cl.get_platforms():
+        if wanted in platform.name.lower():
+            found += platform.get_devices()
+    order = {cl.device_type.GPU: 0, cl.device_type.ACCELERATOR: 1}
+    return tuple(sorted(found, key=lambda d: order.get(d.type, 2)))
+
+
+class Runtime:
+    """One device.
+
+    Attributes:
+        device: the Flambeau device.
+        is_cpu: whether work-items are loop iterations of a CPU's threads, so that sharing through local memory costs
+            and wide vectors pay.
+        local_size: the work-group size of kernels that do not care.
+        units: how many work-items keep the device busy.
+    """
+
+    def __init__(self, target: device) -> None:
+        self.device = target
+        self.hardware = devices()[target.index or 0]
+        self.context = cl.Context([self.hardware])
+        self.queue = cl.CommandQueue(self.context)
+        self.pool = pyopencl.tools.MemoryPool(pyopencl.tools.ImmediateAllocator(self.queue))
+        self.lock = threading.Lock()
+        self.kernels: dict[Any, Any] = {}
+        self.is_cpu = bool(self.hardware.type & cl.device_type.CPU)
+        self.local_size = min(256 if self.is_cpu else 128, self.hardware.max_work_group_size)
+        self.units = self.hardware.max_compute_units * (4 if self.is_cpu else 1024)
+        extensions = set(self.hardware.extensions.split())
+        self.has_double = "cl_khr_fp64" in extensions
+        self.has_long_atomics = "cl_khr_int64_base_atomics" in extensions
+        self.complaint = cl.Buffer(self.context, cl.mem_flags.READ_WRITE, 32)
+        cl.enqueue_fill_buffer(self.queue, self.complaint, numpy.int64(0), 0, 32)
+        self.unchecked: list[str] = []
+        self.transfers = {"to_device": 0, "to_host": 0}
+
+    # -- memory ------------------------------------------------------------------------------------------------------
+
+    def allocate(self, nbytes: int) -> Any:
+        """A buffer from the pool.
+
+        Raises:
+            OutOfMemoryError: when there is no such piece of memory.
+        """
+        if nbytes + SPARE > self.hardware.max_mem_alloc_size:
+            raise OutOfMemoryError(
+                f"{self.device}: an array of {nbytes} bytes is larger than the device allows for one buffer "
+                f"({self.hardware.max_mem_alloc_size} bytes)"
+            )
+        try:
+            return self.pool.allocate(nbytes + SPARE)
+        except (cl.Error, MemoryError) as error:
+            raise OutOfMemoryError(
+                f"{self.device}: out of memory: tried to allocate {nbytes} bytes while {self.pool.active_bytes} are "
+                f"in use, of {self.hardware.global_mem_size} on {self.hardware.name.strip()} ({error})"
+            ) from None
+
+    def write(self, buffer: Any, host: numpy.ndarray[Any, Any]) -> None:
+        """Copy a contiguous host array into the start of a buffer."""
+        self.transfers["to_device"] += 1
+        self._guarded("write", cl.enqueue_copy, self.queue, buffer, host, is_blocking=True)
+
+    def read(self, buffer: Any, host: numpy.ndarray[Any, Any], offset: int) -> None:
+        """Copy from ``offset`` bytes on into a contiguous host array, then raise what kernels have found wrong."""
+        self.transfers["to_host"] += 1
+        self._guarded("read", cl.enqueue_copy, self.queue, host, buffer, src_offset=offset, is_blocking=True)
+        self.raise_complaints()
+
+    def synchronize(self) -> None:
+        """Wait until all work is done, then raise what kernels have found wrong."""
+        self._guarded("synchronize", self.queue.finish)
+        self.raise_complaints()
+
+    # -- programs ----------------------------------------------------------------------------------------------------
+
+    def build(self, name: str, source: str, scalars: Sequence[Any]) -> Any:
+        """Compile a kernel; PyOpenCL keeps binaries on disk by device, driver and source.
+
+        Args:
+            scalars: the argument types: a NumPy type for each number, None for each buffer.
+
+        Raises:
+            RuntimeError: with the kernel's name and the build log.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # drivers have remarks
+            try:
+                program = cl.Program(self.context, source).build()
+                kernel = cl.Kernel(program, name)
+            except cl.Error as error:
+                raise RuntimeError(f"{self.device}: the kernel {name!r} does not build: {error}\n{source}") from None
+        kernel.set_scalar_arg_dtypes(list(scalars))
+        return kernel
+
+    def launch(self, name: str, kernel: Any, sizes: tuple[int, ...], local: tuple[int, ...] | None, args: Any) -> None:
+        """Enqueue a kernel over ``sizes`` work-items, rounded up to whole work-groups."""
+        if local is not None:
+            sizes = tuple([-(-n // group) * group for n, group in zip(sizes, local, strict=True)])
+        with self.lock:  # a kernel object holds its arguments
+            self._guarded(name, kernel, self.queue, sizes, local, *args)
+
+    def _guarded(self, name: str, function: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except cl.Error as error:
+            code = getattr(error, "code", None)
+            if code in (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, cl.status_code.OUT_OF_RESOURCES):
+                raise OutOfMemoryError(f"{self.device}: {name}: out of memory: {error}") from None
+            raise RuntimeError(f"{self.device}: {name} failed on {self.hardware.name.strip()}: {error}") from None
+
+    # -- what kernels find wrong -------------------------------------------------------------------------------------
+
+    def checked(self, what: str) -> int:
+        """The number under which a kernel that is about to run may complain; ``what`` begins the message."""
+        if what not in self.unchecked:
+            self.unchecked.append(what)
+        return self.unchecked.index(what)
+
+    def raise_complaints(self) -> None:
+        """Raise the first complaint of the kernels that ran since the last call.
+
+        Raises:
+            IndexError: an index was out of bounds.
+            RuntimeError: an integer was divided by zero.
+        """
+        if not self.unchecked:
+            return
+        host = numpy.zeros(4, numpy.int64)
+        cl.enqueue_copy(self.queue, host, self.complaint, is_blocking=True)
+        names, self.unchecked = self.unchecked, []
+        kind, who, index, size = host.tolist()
+        if not kind:
+            return
+        cl.enqueue_fill_buffer(self.queue, self.complaint, numpy.int64(0), 0, 32)
+        op = names[who] if who < len(names) else "an op"
+        if kind == _DIVISION_ERROR:
+            raise RuntimeError(f"ZeroDivisionError: {op}: integer division by zero")
+        raise IndexError(f"{op}: index {index} is out of bounds for size {size}")
+
+
+#: The function by which a kernel complains. The first one wins.
+COMPLAIN = """
+void complain(volatile __global long *words, long kind, long who, long index, long size) {
+    if (atomic_cmpxchg((volatile __global int *)words, 0, (int)kind) == 0) {
+        words[1] = who; words[2] = index; words[3] = size;
+    }
+}
+"""
+
+
+@cache
+def _runtime(index: int) -> Runtime:
+    return Runtime(device("opencl", index))
+
+
+def runtime(target: Any) -> Runtime:
+    """The runtime of a device, made at first use."""
+    return _runtime((target.index if target is not None else 0) or 0)
+
+
+def kernel_name(prefix: str, key: Any) -> str:
+    """A C identifier for a kernel: readable, and different for different keys."""
+    return f"{prefix}_{hashlib.blake2b(repr(key).encode(), digest_size=4).hexdigest()}"

@@ -1,0 +1,104 @@
+"""Flambeau: tensors, automatic differentiation and modules; everything that computes is a plugin.
+
+The names, signatures and semantics are PyTorch's: ``import flambeau as torch``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from flambeau import devices, dtypes
+from flambeau.devices import device, get_default_device, set_default_device
+from flambeau.dtypes import (
+    DTYPES,
+    can_cast,
+    dtype,
+    finfo,
+    get_default_dtype,
+    iinfo,
+    promote_types,
+    set_default_dtype,
+)
+
+__version__ = "0.1.0"
+
+for _name, _dtype in DTYPES.items():
+    globals()[_name] = _dtype
+float, double, half = dtypes.float32, dtypes.float64, dtypes.float16
+int, long, short = dtypes.int32, dtypes.int64, dtypes.int16
+cfloat, cdouble = dtypes.complex64, dtypes.complex128
+
+from flambeau.tensor import Size, Tensor
+from flambeau.ops import install as _install
+
+globals().update(_install())
+
+from flambeau import creation, functions, overloads, random
+
+for _module in (creation, random, functions, overloads):
+    for _name in _module.__all__:
+        globals()[_name] = getattr(_module, _name)
+functions.attach()
+
+from flambeau.autograd.grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from flambeau.conversion import (
+    as_tensor,
+    asarray,
+    from_dlpack,
+    from_numpy,
+    frombuffer,
+    scalar_tensor,
+    tensor,
+)
+
+from math import e, inf, nan, pi
+
+strided = "flambeau.strided"
+preserve_format = contiguous_format = channels_last = None
+
+# Loaded when first used: the base import stays light.
+_LAZY = {
+    "save": "serialization", "load": "serialization",
+    "set_printoptions": "printing", "get_printoptions": "printing", "printoptions": "printing",
+    "list_models": "catalogue", "get_model": "catalogue", "list_datasets": "catalogue", "get_dataset": "catalogue",
+    "stft": "spectrogram", "istft": "spectrogram", "hann_window": "spectrogram", "hamming_window": "spectrogram",
+    "blackman_window": "spectrogram", "bartlett_window": "spectrogram", "kaiser_window": "spectrogram",
+    "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
+    "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
+    "set_autocast_enabled": "amp",
+}  # fmt: skip
+# Functions of `nn.functional` that are no ops and that PyTorch has at the top level too.
+_FUNCTIONAL = {
+    "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "celu_", "cosine_embedding_loss", "dropout",
+    "embedding", "embedding_bag", "feature_alpha_dropout", "hinge_embedding_loss", "instance_norm", "kl_div",
+    "margin_ranking_loss", "poisson_nll_loss", "relu_", "rrelu", "selu_", "threshold_", "triplet_margin_loss",
+}  # fmt: skip
+_MODULES = {
+    "amp", "autograd", "backends", "catalogue", "cuda", "fft", "func", "linalg", "nn", "optim", "plugins", "printing",
+    "serialization", "signal", "testing", "utils",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        found = getattr(import_module(f"flambeau.{_LAZY[name]}"), name)
+    elif name in _FUNCTIONAL:
+        found = getattr(import_module("flambeau.nn.functional"), name)
+    elif name in _MODULES:
+        found = import_module(f"flambeau.{name}")
+    else:
+        raise AttributeError(f"module 'flambeau' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_FUNCTIONAL, *_MODULES})

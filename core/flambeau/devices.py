@@ -1,0 +1,114 @@
+"""Devices: where a tensor lives and which backend computes on it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from flambeau.dispatch import Backend, Namespace
+
+_interned: dict[tuple[str, int], device] = {}
+
+
+class device:
+    """A device: ``device("cpu")``, ``device("cuda:1")``, ``device("opencl", 0)`` (``torch.device``).
+
+    There is one object a device, so that two devices are compared by identity. As a context manager (and as a
+    decorator through ``set_default_device``) it is the default device of what is created inside.
+
+    Attributes:
+        type: ``"cpu"``, ``"cuda"``, ``"opencl"``, ``"meta"`` or a plugin's name.
+        index: the ordinal, or None for the device types that have one device only (``cpu``, ``meta``).
+
+    Raises:
+        RuntimeError: when the string is not ``TYPE`` or ``TYPE:INDEX``.
+    """
+
+    __slots__ = ("_name", "backend", "index", "table", "type", "xp")
+
+    _name: str
+    type: str
+    index: int | None
+    # The backend and its frozen kernels, filled in by `flambeau.dispatch` when the device is first used.
+    backend: Backend | None
+    xp: Namespace
+    table: list[Any]
+
+    def __new__(cls, type: str | int | device, index: int | None = None) -> device:
+        if isinstance(type, device):
+            return type
+        if isinstance(type, int):
+            index, type = type, "cuda"
+        if not isinstance(type, str):
+            raise TypeError(f"device: expected a string such as 'cpu' or 'cuda:0', got {type!r}")
+        if index is None and ":" in type:
+            type, _, ordinal = type.partition(":")
+            if not ordinal.isdecimal():
+                raise RuntimeError(f"device: invalid device string '{type}:{ordinal}'; expected TYPE or TYPE:INDEX")
+            index = int(ordinal)
+        if not type.isidentifier():
+            raise RuntimeError(f"device: invalid device string '{type}'; expected TYPE or TYPE:INDEX")
+        if index is None:
+            index = 0
+        found = _interned.get((type, index))
+        if found is None:
+            found = object.__new__(cls)
+            found.type = type
+            found.index = None if type in ("cpu", "meta") else index
+            found._name = type if found.index is None else f"{type}:{index}"
+            found.backend = None
+            found.table = []
+            found = _interned.setdefault((type, index), found)
+        return found
+
+    def __repr__(self) -> str:
+        if self.index is None:
+            return f"device(type='{self.type}')"
+        return f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self._name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return device, (self.type, self.index)
+
+    def __enter__(self) -> device:
+        _defaults.stack = (*_defaults.stack, self)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        _defaults.stack = _defaults.stack[:-1]
+
+
+class _Defaults(threading.local):
+    stack: tuple[device, ...] = ()
+
+
+_defaults = _Defaults()
+_process_default: device | None = None
+
+
+def set_default_device(device_: str | device | None) -> None:
+    """Create tensors on this device unless told otherwise; None goes back to ``cpu`` (``torch.set_default_device``)."""
+    global _process_default
+    _process_default = None if device_ is None else device(device_)
+
+
+def get_default_device() -> device:
+    """The device of factory functions: the innermost ``with device:``, else ``set_default_device``'s, else
+    ``FLAMBEAU_DEVICE``, else ``cpu``."""
+    global _process_default
+    if _defaults.stack:
+        return _defaults.stack[-1]
+    if _process_default is None:
+        _process_default = device(os.environ.get("FLAMBEAU_DEVICE") or "cpu")
+    return _process_default
+
+
+def interned() -> list[device]:
+    """Every device object made so far."""
+    return list(_interned.values())

@@ -1,0 +1,299 @@
+"""Backends and their frozen kernel tables.
+
+Plugins hand over kernels through hooks; here they become, once a device type, one list (``table``, indexed by an
+op's number: what a call of an op reads) and one namespace (``xp``, with a kernel as each attribute: what
+decompositions and gradient formulas run over). Nothing on the path of an op looks at a plugin again.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from flambeau import devices
+from flambeau.devices import device
+from flambeau.dtypes import DTYPES, dtype
+from flambeau.ops.declare import OPS, Op
+
+Kernel = Callable[..., Any]
+
+
+class Backend:
+    """A device type: where arrays live, and the kernels that compute on them.
+
+    A subclass gives ``name`` and ``array_type``, the methods below and, from :meth:`kernels`, every primitive (the
+    table in ``docs/plugins.md``). Composites run through their decompositions unless :meth:`kernels` has them too.
+
+    Attributes:
+        name: the device type, ``"cpu"``, ``"opencl"`` ...
+        array_type: the class of its raw arrays. They have ``shape``, a tuple of ints.
+        dtypes: the names of the dtypes that it can hold.
+        install: what to tell the user who asks for this device where it is not available.
+        dlpack_type: the device type's number in DLPack (1 for CPU, 2 for CUDA), None where there is no exchange.
+    """
+
+    name: str
+    array_type: type
+    dtypes: frozenset[str] = frozenset(DTYPES) - {"bfloat16"}
+    install: str = ""
+    dlpack_type: int | None = None
+
+    def is_available(self) -> bool:
+        """Whether the device type can be used here. Called before anything else; must not raise."""
+        return True
+
+    def device_count(self) -> int:
+        """How many devices of this type there are."""
+        return 1
+
+    def device_name(self, index: int) -> str:
+        """A device's name, for people."""
+        return self.name
+
+    def kernels(self) -> Mapping[str, Kernel]:
+        """The kernels by op name, called once."""
+        raise NotImplementedError
+
+    def dtype_of(self, array: Any) -> dtype:
+        """The dtype of a raw array."""
+        raise NotImplementedError
+
+    def device_of(self, array: Any) -> device:
+        """The device that holds a raw array; to be given by a device type with several devices."""
+        return load(device(self.name))
+
+    def as_array(self, value: Any) -> Any:
+        """Turn what a kernel returned into ``array_type`` (NumPy ufuncs give scalars for 0-dim results)."""
+        return value
+
+    def from_numpy(self, array: Any, device: device) -> Any:
+        """A raw array with the contents of a ``numpy.ndarray``; may share its memory."""
+        raise NotImplementedError
+
+    def to_numpy(self, array: Any) -> Any:
+        """A ``numpy.ndarray`` with the contents of a raw array; may share its memory."""
+        raise NotImplementedError
+
+    def is_shared(self, array: Any) -> bool:
+        """Whether memory of ``array`` may be seen through another array (then it is not written in place)."""
+        return True
+
+    def strides(self, array: Any) -> tuple[int, ...]:
+        """The distance between neighbours along each dimension, in elements."""
+        strides = []
+        step = 1
+        for size in reversed(array.shape):
+            strides.append(step)
+            step *= max(size, 1)
+        return tuple(reversed(strides))
+
+    def storage_offset(self, array: Any) -> int:
+        """The place of the first element in the memory that ``array`` shares, in elements."""
+        return 0
+
+    def data_ptr(self, array: Any) -> int:
+        """The address of the first element, or a number that stands for it."""
+        return id(array)
+
+    def to_dlpack(self, array: Any, **options: Any) -> Any:
+        """A DLPack capsule of an array."""
+        return array.__dlpack__(**options)
+
+    def from_dlpack(self, external: Any) -> Any:
+        """A raw array that shares the memory of an object with ``__dlpack__``."""
+        raise BufferError(f"from_dlpack: the backend for {self.name!r} does not import DLPack")
+
+    def synchronize(self, device: device) -> None:
+        """Wait for the device to finish."""
+
+
+class Namespace:
+    """The kernels of a device type as attributes: ``xp.add(a, b)``."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no op named {name!r}")
+
+
+class _DeviceType:
+    """A loaded backend, its frozen tables and where each kernel came from."""
+
+    def __init__(self, backend: Backend, plugin: str) -> None:
+        self.backend = backend
+        self.plugin = plugin
+        self.xp = Namespace()
+        self.table: list[Any] = []
+        self.origins: dict[str, str] = {}
+        self.own_kernels: Mapping[str, Kernel] | None = None
+
+    def freeze(self) -> None:
+        from flambeau import plugins
+
+        backend = self.backend
+        if self.own_kernels is None:
+            self.own_kernels = dict(backend.kernels())
+        candidates = [(0, self.plugin, self.own_kernels)]
+        for plugin, offered in plugins.call("flambeau_kernels", device_type=backend.name):
+            candidates += [(priority, plugin, kernels) for priority, kernels in offered or ()]
+        candidates.sort(key=lambda candidate: candidate[0])
+        chosen: dict[str, tuple[str, Kernel]] = {}
+        for _, plugin, kernels in candidates:
+            for name, kernel in kernels.items():
+                chosen[name] = (plugin, kernel)
+        _warn_of_unknown(chosen)
+
+        names: dict[str, Any] = {
+            "dtype_of": backend.dtype_of,
+            "device_of": backend.device_of,
+            "backend": backend,
+        }
+        self.origins = {}
+        table: list[Any] = []
+        for op in OPS.values():
+            plugin, kernel = chosen.get(op.name) or self._without_kernel(op)
+            self.origins[op.name] = plugin
+            names[op.name] = kernel
+            table.append(kernel)
+            if op.inplace:
+                names[op.name + "_"] = (
+                    chosen.get(op.name + "_", ("", None))[1]
+                    or (partial(op.inplace_body, self.xp) if op.inplace_body else None)
+                    or _by_assignment(self.xp, kernel)
+                )
+        # In place: devices and decompositions hold these two objects.
+        self.xp.__dict__.clear()
+        self.xp.__dict__.update(names)
+        self.table[:] = table
+
+    def _without_kernel(self, op: Op) -> tuple[str, Kernel]:
+        if op.name == "to_device":
+            from flambeau.conversion import transfer_array
+
+            return "core", transfer_array
+        if not op.primitive:
+            return "decomposition", partial(op.body, self.xp)
+        return "missing", partial(_missing, op.name, self.backend.name)
+
+
+def _missing(op: str, device_type: str, *args: Any, **kwargs: Any) -> Any:
+    raise NotImplementedError(
+        f"{op}: the backend for {device_type!r} has no kernel for this primitive; "
+        f"`pytest --pyargs flambeau.testing --device {device_type}` lists what it lacks"
+    )
+
+
+def _by_assignment(xp: Namespace, kernel: Kernel) -> Kernel:
+    def in_place(target: Any, *args: Any) -> Any:
+        return xp.assign(target, kernel(target, *args))
+
+    return in_place
+
+
+def _warn_of_unknown(chosen: Mapping[str, tuple[str, Kernel]]) -> None:
+    unknown = sorted(name for name in chosen if name not in OPS and name.removesuffix("_") not in OPS)
+    if unknown:
+        plugin = chosen[unknown[0]][0]
+        warnings.warn(
+            f"the plugin {plugin!r} gives kernels for ops that do not exist: {', '.join(unknown)}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+_lock = threading.RLock()
+_types: dict[str, _DeviceType] = {}
+_known: dict[str, tuple[Backend, str]] | None = None
+
+
+def backends() -> dict[str, tuple[Backend, str]]:
+    """Every registered backend by device type, with the name of its plugin."""
+    global _known
+    with _lock:
+        if _known is None:
+            from flambeau import meta, ops, plugins
+
+            plugins.call("flambeau_ops")
+            ops.install_new()
+            known: dict[str, tuple[Backend, str]] = {"meta": (meta.MetaBackend(), "core")}
+            for plugin, offered in plugins.call("flambeau_backends"):
+                for backend in offered or ():
+                    known.setdefault(backend.name, (backend, plugin))
+            _known = known
+        return _known
+
+
+def load(target: device) -> device:
+    """Make a device ready: find its backend, freeze its tables.
+
+    Raises:
+        RuntimeError: when no plugin provides the device type, or it is not available here, or the index is too high.
+    """
+    if target.backend is not None:
+        return target
+    with _lock:
+        found = _types.get(target.type)
+        if found is None:
+            if target.type not in backends():
+                raise RuntimeError(_unknown_device(target))
+            backend, plugin = backends()[target.type]
+            if not backend.is_available():
+                raise RuntimeError(_unavailable(target, backend))
+            found = _DeviceType(backend, plugin)
+            found.freeze()
+            _types[target.type] = found
+        count = found.backend.device_count()
+        if (target.index or 0) >= count:
+            raise RuntimeError(f"device '{target}': there are only {count} devices of the type {target.type!r}")
+        target.xp = found.xp
+        target.table = found.table
+        target.backend = found.backend
+    return target
+
+
+# What brings the device types that people know by name, for the message when the plugin itself is not installed.
+_EXTRAS = {"cuda": "cuda", "opencl": "opencl"}
+
+
+def available() -> list[str]:
+    """The device types that can be used here."""
+    return [name for name, (backend, _) in backends().items() if backend.is_available()]
+
+
+def _unknown_device(target: device) -> str:
+    text = f"device '{target}': no plugin provides the device type {target.type!r}; there are: {', '.join(available())}"
+    if target.type in _EXTRAS:
+        text += f". To add it: pip install 'flambeau[{_EXTRAS[target.type]}]'"
+    return text
+
+
+def _unavailable(target: device, backend: Backend) -> str:
+    text = f"device '{target}' is not available here; available are: {', '.join(available())}"
+    return f"{text}. {backend.install}" if backend.install else text
+
+
+def refreeze() -> None:
+    """Build every table anew, after a plugin came or went."""
+    global _known
+    with _lock:
+        _known = None
+        for name, loaded in list(_types.items()):
+            now = backends().get(name, (None, ""))[0]
+            if now is not loaded.backend and type(now) is not type(loaded.backend):
+                _unload(name)
+            else:
+                loaded.freeze()
+
+
+def _unload(name: str) -> None:
+    del _types[name]
+    for interned in devices.interned():
+        if interned.type == name:
+            interned.backend = None
+
+
+def kernel_origins(device_type: str) -> dict[str, str]:
+    """For each op the plugin whose kernel runs on ``device_type`` (``"decomposition"`` where none has one)."""
+    load(device(device_type))
+    return dict(_types[device_type].origins)

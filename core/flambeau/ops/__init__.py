@@ -1,0 +1,148 @@
+"""The ops. Importing this package declares them all and attaches the methods to :class:`~flambeau.Tensor`.
+
+One file a theme; see :mod:`flambeau.ops.declare` for how an op is declared and ``docs/architecture.md`` for the way
+of a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is imported
+    activation,
+    arithmetic,
+    attention,
+    comparison,
+    convolution,
+    copying,
+    creation,
+    ctc,
+    dropout,
+    einsum,
+    embedding,
+    indexing,
+    linalg,
+    loss,
+    matrix,
+    norm,
+    normalization,
+    optimizer,
+    optimizer_adaptive,
+    optimizer_matrix,
+    padding,
+    pooling,
+    random,
+    recurrent,
+    reduction,
+    shape,
+    sorting,
+    spectral,
+    transcendental,
+    upsampling,
+)
+from flambeau.ops.declare import OPS, Op
+
+
+def _install() -> dict[str, Callable[..., Any]]:
+    """Make the entry points of the ops declared so far; return the public functions by name."""
+    from flambeau.ops import entry, fast
+    from flambeau.ops.call import TENSORS
+    from flambeau.tensor import Tensor
+
+    functions: dict[str, Callable[..., Any]] = {}
+    for op in OPS.values():
+        if op.name in _installed:
+            continue
+        _installed.add(op.name)
+        operator = function = entry.entry(op)
+        if len(op.parameters) == 1 and op.rule and op.pointwise:
+            operator = function = fast.unary(op)
+        elif op.primitive and op.rule and len(op.tensor_positions) == len(op.parameters) == 2:
+            function, operator = fast.binary(op)
+        elif op.tensor_positions == (0,) and not op.has_sequence and not op.inline and op.name != "to_device":
+            operator = function = fast.single(op)
+        setattr(TENSORS, op.name, function)
+        names = (op.name, *op.aliases)
+        if "function" in op.public:
+            functions.update(dict.fromkeys(names, function))
+        if "method" in op.public:
+            for name in names:
+                setattr(Tensor, name, function)
+        if op.inplace:
+            in_place = entry.inplace_entry(op)
+            setattr(TENSORS, op.name + "_", in_place)
+            for name in names:
+                setattr(Tensor, name + "_", in_place)
+        for dunder, reflected, inplace_dunder in _OPERATORS.get(op.name, ()):
+            setattr(Tensor, dunder, operator)
+            if reflected:
+                setattr(Tensor, reflected, operator if op.name in _COMMUTATIVE else _reflected(function, op.name))
+            if inplace_dunder:
+                setattr(Tensor, inplace_dunder, getattr(Tensor, op.name + "_"))
+    return functions
+
+
+_installed: set[str] = set()
+
+# op: (operator, reflected operator, in-place operator)
+_OPERATORS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "add": (("__add__", "__radd__", "__iadd__"),),
+    "sub": (("__sub__", "__rsub__", "__isub__"),),
+    "mul": (("__mul__", "__rmul__", "__imul__"),),
+    "div": (("__truediv__", "__rtruediv__", "__itruediv__"),),
+    "floor_divide": (("__floordiv__", "__rfloordiv__", "__ifloordiv__"),),
+    "remainder": (("__mod__", "__rmod__", "__imod__"),),
+    "pow": (("__pow__", "__rpow__", "__ipow__"),),
+    "matmul": (("__matmul__", "__rmatmul__", ""),),
+    "bitwise_and": (("__and__", "__rand__", "__iand__"),),
+    "bitwise_or": (("__or__", "__ror__", "__ior__"),),
+    "bitwise_xor": (("__xor__", "__rxor__", "__ixor__"),),
+    "bitwise_left_shift": (("__lshift__", "__rlshift__", "__ilshift__"),),
+    "bitwise_right_shift": (("__rshift__", "__rrshift__", "__irshift__"),),
+    "lt": (("__lt__", "", ""),),
+    "le": (("__le__", "", ""),),
+    "gt": (("__gt__", "", ""),),
+    "ge": (("__ge__", "", ""),),
+    "neg": (("__neg__", "", ""),),
+    "abs": (("__abs__", "", ""),),
+    "bitwise_not": (("__invert__", "", ""),),
+}
+_COMMUTATIVE = {"add", "mul", "bitwise_and", "bitwise_or", "bitwise_xor"}
+
+# PyTorch's second names for ops.
+_ALIASES = {
+    "absolute": "abs", "negative": "neg", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
+    "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "arccosh": "acosh", "arcsinh": "asinh",
+    "arctanh": "atanh", "clip": "clamp", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le", "not_equal": "ne",
+}  # fmt: skip
+
+
+def _reflected(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def operator(self: Any, other: Any) -> Any:
+        return function(other, self)
+
+    operator.__name__ = operator.__qualname__ = f"__r{name}__"
+    return operator
+
+
+def install() -> dict[str, Callable[..., Any]]:
+    """Make the entry points of every op declared so far that has none; return the public functions by name."""
+    for alias, name in _ALIASES.items():
+        if name in OPS and alias not in OPS[name].aliases:
+            OPS[name].aliases += (alias,)
+    return _install()
+
+
+def install_new() -> None:
+    """Make the entry points of ops that plugins have declared, as ``flambeau.ops.NAME`` too."""
+    from flambeau.ops.call import TENSORS
+
+    before = set(_installed)
+    _install()
+    for name in _installed - before:
+        globals().setdefault(name, getattr(TENSORS, name))
+
+
+__all__ = ["OPS", "Op", "install", "install_new"]

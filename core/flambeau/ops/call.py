@@ -1,0 +1,201 @@
+"""The path of a call: from canonical arguments through the frozen table to a tensor and its place on the tape.
+
+:func:`apply` serves every op. Its neighbours: :mod:`~flambeau.ops.entry` makes the public functions,
+:mod:`~flambeau.ops.fast` those of the commonest ops, :mod:`~flambeau.ops.inplace` does what writes into a tensor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import devices, dtypes
+from flambeau.autograd.grad_mode import state
+from flambeau.autograd.node import record
+from flambeau.devices import device
+from flambeau.dispatch import load
+from flambeau.dtypes import FLOATING, bfloat16, bool_
+from flambeau.ops.declare import Op
+from flambeau.ops.spec import broadcast_shapes
+from flambeau.tensor import Tensor, View, refresh, wrap
+
+
+class TensorNamespace:
+    """The namespace whose functions take and return tensors, recording as they go."""
+
+
+#: Decompositions and gradient formulas run over this to be recorded.
+TENSORS: Any = TensorNamespace()
+TENSORS.dtype_of = lambda tensor: tensor._dtype
+TENSORS.device_of = lambda tensor: tensor._device
+
+
+# -- every op ----------------------------------------------------------------------------------------------------
+
+
+def apply(op: Op, values: list[Any]) -> Any:
+    """Run an op on canonical arguments."""
+    if op.inline:
+        return op.body(TENSORS, *values)
+    if op.promotes:
+        promote(op, values)
+    raw = list(values)
+    where: device | None = None
+    needed = False
+    for position in op.tensor_positions:
+        value = values[position]
+        if isinstance(value, Tensor):
+            if value._device is not where:
+                where, value = _settle_device(op, values, position, where)
+            raw[position] = value._array
+            if value._view is not None:
+                refresh(value)
+            needed = needed or value._node is not None
+        elif isinstance(value, list):
+            arrays: list[Any] = []
+            for tensor in value:
+                if tensor is None:
+                    arrays.append(None)
+                    continue
+                if tensor._device is not where:
+                    if where is not None:
+                        raise device_mismatch(op, where, tensor._device)
+                    where = tensor._device
+                arrays.append(tensor._array)
+                if tensor._view is not None:
+                    refresh(tensor)
+                needed = needed or tensor._node is not None
+            raw[position] = arrays
+    if where is None:
+        where = _creation_device(op, values, raw)
+    needed = needed and op.differentiable and state.enabled
+    if needed and not op.has_vjp and not op.primitive:
+        return op.body(TENSORS, *values)
+    try:
+        result = where.table[op.index](*raw)
+    except (TypeError, ValueError) as error:
+        raise kernel_error(op, error, values) from error
+    if type(result) is tuple or type(result) is list:
+        # Gradient ops give None for what was not asked.
+        outputs = tuple([None if array is None else wrap_result(array, where) for array in result])
+        if needed:
+            record(op, values, outputs)
+        return outputs
+    output = wrap_result(result, where)
+    if (
+        op.rule in KEEPING
+        and not op.primitive
+        and output._dtype is not bfloat16
+        and getattr(values[op.promoted[0]], "_dtype", None) is bfloat16
+    ):
+        # A decomposition that met Python numbers: see `promote`.
+        output = wrap(where.xp.to_dtype(output._array, bfloat16), bfloat16, where)
+    if needed and op.has_vjp:
+        record(op, values, output)
+    if op.view:
+        mark_view(op, values, output)
+    return output
+
+
+KEEPING = {"same", "float", "promote"}
+
+
+def wrap_result(array: Any, where: device) -> Tensor:
+    backend = where.backend
+    if type(array) is not backend.array_type:  # type: ignore[union-attr]
+        array = backend.as_array(array)  # type: ignore[union-attr]
+    return wrap(array, backend.dtype_of(array), where)  # type: ignore[union-attr]
+
+
+def _creation_device(op: Op, values: list[Any], raw: list[Any]) -> device:
+    position = op.positions.get("device")
+    where = values[position] if position is not None else None
+    where = load(where if where is not None else devices.get_default_device())
+    if position is not None:
+        raw[position] = where
+    return where
+
+
+def _settle_device(op: Op, values: list[Any], position: int, where: device | None) -> tuple[device, Tensor]:
+    """The device so far and the tensor at ``position``, a 0-dim CPU tensor moved to where the others are."""
+    value = values[position]
+    if where is None:
+        own: device = value._device
+        if own.type == "cpu" and value.ndim == 0:
+            for other in op.tensor_positions:
+                found = getattr(values[other], "_device", own)
+                if found is not own:
+                    values[position] = value = value.to(found)
+                    return found, value
+        return own, value
+    if value._device.type == "cpu" and value.ndim == 0:
+        values[position] = value = value.to(where)
+        return where, value
+    raise device_mismatch(op, where, value._device)
+
+
+def device_mismatch(op: Op, one: device, other: device) -> RuntimeError:
+    return RuntimeError(
+        f"{op.name}: expected all tensors to be on the same device, but found at least two devices, {one} and {other}; "
+        f"move one with .to('{one}')"
+    )
+
+
+def promote(op: Op, values: list[Any]) -> None:
+    """Cast the operands of an op to their common dtype, in place in ``values``."""
+    operands = [values[i] for i in op.promoted if values[i] is not None]
+    if len(operands) == 1 and isinstance(operands[0], list):
+        operands = operands[0]
+    common = dtypes.result_dtype(operands)
+    common = raised(op, common)
+    for i in op.promoted:
+        value = values[i]
+        if isinstance(value, Tensor):
+            if value._dtype is not common:
+                values[i] = TENSORS.to_dtype(value, common)
+        elif isinstance(value, list):
+            values[i] = [t if t._dtype is common else TENSORS.to_dtype(t, common) for t in value]
+        elif value is not None:
+            # ml_dtypes' arrays are no match for Python numbers: the result would be float32.
+            number = dtypes.cast_number(value, common)
+            values[i] = TENSORS.full((), number, common, _device_of(op, values)) if common is bfloat16 else number
+    if not any(isinstance(values[i], (Tensor, list)) for i in op.promoted):
+        values[op.promoted[0]] = TENSORS.full((), values[op.promoted[0]], common, _device_of(op, values))
+
+
+def raised(op: Op, common: dtypes.dtype) -> dtypes.dtype:
+    """The dtype that an op computes in, given the common one of its operands."""
+    if op.rule == "float" and common.category < FLOATING:
+        return dtypes.get_default_dtype()
+    return dtypes.int64 if op.rule == "number" and common is bool_ else common
+
+
+def kernel_error(op: Op, error: Exception, operands: list[Any]) -> Exception:
+    """What to raise when a kernel refused its operands: the shapes or the dtypes named, where they are the reason."""
+    if op.pointwise and isinstance(error, ValueError):
+        broadcast_shapes(op.name, *[operand.shape for operand in operands if hasattr(operand, "shape")])
+    if isinstance(error, TypeError) and ("not supported" in str(error) or "Cannot cast ufunc" in str(error)):
+        seen = " and ".join([t._dtype.name for t in operands if isinstance(t, Tensor)])
+        return NotImplementedError(f"{op.name} is not implemented for {seen}: {error}")
+    return error
+
+
+def _device_of(op: Op, values: list[Any]) -> device | None:
+    return next((values[i]._device for i in op.tensor_positions if isinstance(values[i], Tensor)), None)
+
+
+def mark_view(op: Op, values: list[Any], output: Tensor) -> None:
+    """Note that ``output`` shares memory with the op's first argument."""
+    base = values[0]
+    if output is base:
+        return
+    cell = base._version
+    if cell is None:
+        cell = base._version = [0]
+    output._version = cell
+    if not state.enabled:
+        return  # made under no_grad: it shares memory and takes no part in the history
+    step = (op.name, tuple(values[1:]))
+    if base._view is not None:
+        output._view = View(base._view.base, (*base._view.steps, step), cell[0])
+    else:
+        output._view = View(base, (step,), cell[0])

@@ -1,0 +1,314 @@
+"""Public functions of the commonest ops: one to two tensors and no detours.
+
+They do what :mod:`~flambeau.ops.entry` and :func:`~flambeau.ops.call.apply` do, written out for their case: 0.8 µs over
+the kernel with the tape on, where the general path takes 3 µs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.autograd.grad_mode import state
+from flambeau.autograd.node import Node, anomaly, next_seq, plan_for, record
+from flambeau.dtypes import FLOATING, INTEGER, bfloat16, bool_
+from flambeau.ops.call import KEEPING, apply, kernel_error, mark_view, wrap_result
+from flambeau.ops.declare import Op
+from flambeau.ops.entry import CLOSED, entry, gates, named, named_result
+from flambeau.ops.spec import Spec
+from flambeau.tensor import Tensor, refresh
+
+_new = object.__new__
+
+
+def single(op: Op) -> Callable[..., Any]:
+    """Entry of an op whose first argument is its one tensor, the others attributes (4 µs where `apply` takes 6)."""
+    index = op.index
+    bind = op.bind
+    view = op.view
+    recorded = op.differentiable and op.has_vjp
+    decomposed = op.differentiable and not op.primitive and not op.has_vjp
+    widened = op.rule in KEEPING and not op.primitive
+    lowest = open_to = FLOATING if op.rule == "float" else 0
+    variant_names = op.variant_names
+    count = len(op.parameters)
+    plan: Any = None
+
+    def gate(closed: bool) -> None:
+        nonlocal lowest
+        lowest = CLOSED if closed else open_to
+
+    gates.setdefault(op, []).append(gate)
+
+    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal plan
+        if (
+            not isinstance(input, Tensor)
+            or input._dtype.category < lowest
+            or (kwargs and ("out" in kwargs or not variant_names.isdisjoint(kwargs)))
+        ):
+            return general(input, *args, **kwargs)
+        values = bind((input, *args), kwargs)
+        if input._view is not None:
+            refresh(input)
+        parent = input._node
+        if parent is not None and not state.enabled:
+            parent = None
+        if (decomposed and parent is not None) or values[0] is not input or (widened and input._dtype is bfloat16):
+            return named_result(op, apply(op, values)) if op.fields else apply(op, values)
+        where = input._device
+        own = values[0] = input._array
+        array = where.table[index](*values)
+        backend = where.backend
+        if array.__class__ is not backend.array_type:
+            if array.__class__ is tuple or array.__class__ is list:
+                outputs = tuple([None if part is None else wrap_result(part, where) for part in array])
+                if recorded and parent is not None:
+                    record(op, [input, *values[1:]], outputs)
+                return outputs if op.fields is None else named_result(op, outputs)
+            array = backend.as_array(array)
+        output = _new(Tensor)
+        output._array = array
+        output._dtype = backend.dtype_of(array)
+        output._device = where
+        output._grad = None
+        output._version = None
+        output._view = None
+        output._node = None
+        if recorded and parent is not None:
+            if plan is None:
+                plan = plan_for(op, (True,))
+            if anomaly.enabled:
+                record(op, [input, *values[1:]], output)
+            else:
+                node = _new(Node)
+                node.plan = plan
+                node.parents = (parent,)
+                node.seq = next_seq()
+                node.device = where
+                node.extra = None
+                node.shapes = None
+                node.checks = None
+                saved: list[Any] = [None] * plan.size
+                for position in plan.keep:
+                    saved[position] = values[position]
+                for _, place in plan.specs:
+                    saved[place] = Spec(own.shape, input._dtype)
+                if plan.kept_inputs:
+                    cell = input._version
+                    if cell is None:
+                        cell = input._version = [0]
+                    node.checks = (cell, cell[0])
+                if plan.keep_result:
+                    saved[count] = array
+                    cell = output._version = [0]
+                    node.checks = (cell, 0) if node.checks is None else (*node.checks, cell, 0)
+                node.saved = tuple(saved)
+                output._node = node
+        if view:
+            values[0] = input
+            mark_view(op, values, output)
+        return output
+
+    general = entry(op)
+    return named(call, op)
+
+
+def unary(op: Op) -> Callable[..., Any]:
+    """Entry of an op with one tensor and nothing else."""
+    index = op.index
+    lowest = open_to = {"float": FLOATING, "number": INTEGER}.get(op.rule or "", 0)
+    keeps_dtype = op.rule in ("same", "float", "number")
+    differentiable = op.differentiable
+    decomposed = differentiable and not op.primitive and not op.has_vjp
+    plan = None
+    keep_input = keep_result = False
+    nothing = (None, None)
+
+    def gate(closed: bool) -> None:
+        nonlocal lowest
+        lowest = CLOSED if closed else open_to
+
+    gates.setdefault(op, []).append(gate)
+
+    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs or not isinstance(input, Tensor) or input._dtype.category < lowest:
+            return general(input, *args, **kwargs)
+        if decomposed:
+            return apply(op, [input])
+        where = input._device
+        own = input._array
+        try:
+            array = where.table[index](own)
+        except TypeError as error:
+            raise kernel_error(op, error, [input]) from error
+        backend = where.backend
+        if array.__class__ is not backend.array_type:  # type: ignore[union-attr]
+            array = backend.as_array(array)  # type: ignore[union-attr]
+        output = _new(Tensor)
+        output._array = array
+        output._dtype = input._dtype if keeps_dtype else backend.dtype_of(array)  # type: ignore[union-attr]
+        output._device = where
+        output._grad = None
+        output._version = None
+        output._view = None
+        if input._view is not None:
+            refresh(input)
+        parent = input._node
+        if parent is None or not differentiable or not state.enabled:
+            output._node = None
+            return output
+        nonlocal plan, keep_input, keep_result
+        if plan is None:
+            plan = plan_for(op, (True,))
+            keep_input, keep_result = bool(plan.kept_inputs), plan.keep_result
+        if anomaly.enabled or plan.specs:
+            record(op, [input], output)
+            return output
+        node = _new(Node)
+        node.plan = plan
+        node.parents = (parent,)
+        node.seq = next_seq()
+        node.device = where
+        node.shapes = None
+        node.extra = None
+        if keep_input:
+            cell = input._version
+            if cell is None:
+                cell = input._version = [0]
+            node.saved = (own, None)
+            node.checks = (cell, cell[0])
+        elif keep_result:
+            cell = output._version = [0]
+            node.saved = (None, array)
+            node.checks = (cell, 0)
+        else:
+            node.saved = nothing
+            node.checks = None
+        output._node = node
+        return output
+
+    general = entry(op)
+    return named(call, op)
+
+
+def binary(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Function and operator method of an op with two operands and nothing else."""
+    index = op.index
+    to_bool = op.rule == "bool"
+    lowest = open_to = FLOATING if op.rule == "float" else 0
+    differentiable = op.differentiable
+    broadcasts = op.pointwise
+    no_bool = op.name == "sub"
+    general = entry(op)
+    # By which operands need a gradient: 1 the first, 2 the second, 3 both.
+    plans: list[Any] = [None, None, None, None]
+    nothing = (None, None, None)
+
+    def gate(closed: bool) -> None:
+        nonlocal lowest
+        lowest = CLOSED if closed else open_to
+
+    gates.setdefault(op, []).append(gate)
+
+    def prepare(mask: int) -> Any:
+        plan = plans[mask] = plan_for(op, (bool(mask & 1), bool(mask & 2)))
+        return plan
+
+    def call(input: Any, other: Any) -> Any:
+        where = input._device
+        common = input._dtype
+        left = input._array
+        if isinstance(other, Tensor):
+            if other._dtype is not common or other._device is not where:
+                return general(input, other)
+            right = other._array
+            if other._view is not None:
+                refresh(other)
+            second = other._node
+        elif (
+            broadcasts
+            and common.category >= FLOATING
+            and (other.__class__ is float or other.__class__ is int)
+            and common is not bfloat16
+        ):
+            right = other
+            second = None
+        else:
+            return general(input, other)
+        if common.category < lowest or (no_bool and common is bool_):
+            return general(input, other)
+        try:
+            array = where.table[index](left, right)
+        except (TypeError, ValueError) as error:
+            raise kernel_error(op, error, [input, other]) from error
+        backend = where.backend
+        if array.__class__ is not backend.array_type:
+            array = backend.as_array(array)
+        output = _new(Tensor)
+        output._array = array
+        output._dtype = bool_ if to_bool else common
+        output._device = where
+        output._node = output._grad = output._version = output._view = None
+        if input._view is not None:
+            refresh(input)
+        first = input._node
+        if first is None:
+            if second is None:
+                return output
+            mask = 2
+        else:
+            mask = 1 if second is None else 3
+        if not differentiable or not state.enabled:
+            return output
+        plan = plans[mask] or prepare(mask)
+        if plan.specs or anomaly.enabled:
+            record(op, [input, other], output)
+            return output
+        node = _new(Node)
+        node.plan = plan
+        node.parents = (first, second)
+        node.seq = next_seq()
+        node.device = where
+        node.extra = node.checks = node.shapes = None
+        if plan.keeps:
+            checks: tuple[Any, ...] = ()
+            keep = plan.keep
+            keep_left, keep_right = 0 in keep, 1 in keep
+            if keep_left:
+                cell = input._version
+                if cell is None:
+                    cell = input._version = [0]
+                checks = (cell, cell[0])
+            if keep_right and right is not other:
+                cell = other._version
+                if cell is None:
+                    cell = other._version = [0]
+                checks += (cell, cell[0])
+            if plan.keep_result:
+                cell = output._version = [0]
+                checks += (cell, 0)
+            node.checks = checks
+            node.saved = (
+                left if keep_left else None,
+                right if keep_right else None,
+                array if plan.keep_result else None,
+            )
+        else:
+            node.saved = nothing
+        if right is not other and broadcasts:
+            shape = left.shape
+            other_shape = right.shape
+            if shape != other_shape:
+                node.shapes = (shape, other_shape)
+        output._node = node
+        return output
+
+    def function(input: Any, other: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if other is not None and not args and not kwargs and isinstance(input, Tensor):
+            return call(input, other)
+        if other is None:
+            return general(input, *args, **kwargs)
+        return general(input, other, *args, **kwargs)
+
+    return named(function, op), call

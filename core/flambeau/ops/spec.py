@@ -1,0 +1,79 @@
+"""Shapes and dtypes: what a primitive's body computes with, and checks that many ops share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from flambeau.dtypes import dtype
+
+
+class Spec:
+    """The shape and dtype of an array, without its data."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Sequence[int], dtype: dtype) -> None:
+        self.shape = tuple(shape)
+        self.dtype = dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def with_shape(self, shape: Sequence[int]) -> Spec:
+        return Spec(shape, self.dtype)
+
+    def with_dtype(self, dtype: dtype) -> Spec:
+        return Spec(self.shape, dtype)
+
+    def __repr__(self) -> str:
+        return f"Spec({list(self.shape)}, {self.dtype})"
+
+
+def broadcast_shapes(op: str, *shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that all ``shapes`` broadcast to.
+
+    Raises:
+        RuntimeError: naming ``op``, when they do not fit.
+    """
+    result: list[int] = []
+    for back in range(1, max(map(len, shapes), default=0) + 1):
+        size = 1
+        for shape in shapes:
+            own = shape[-back] if back <= len(shape) else 1
+            if own != 1 and size not in (1, own):
+                described = " and ".join(str(list(s)) for s in shapes)
+                raise RuntimeError(
+                    f"{op}: the shapes {described} cannot be broadcast together: "
+                    f"size {size} does not match size {own} at dimension -{back}"
+                )
+            size = own if own != 1 else size
+        result.append(size)
+    return tuple(reversed(result))
+
+
+def wrap_dim(op: str, dim: int, ndim: int) -> int:
+    """``dim`` counted from the front.
+
+    Raises:
+        IndexError: when it is out of range. A 0-dim tensor takes -1 and 0.
+    """
+    bound = ndim or 1
+    if not -bound <= dim < bound:
+        raise IndexError(
+            f"{op}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})"
+        )
+    return dim % bound
+
+
+def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> tuple[int, ...]:
+    """The shape after reducing ``dims`` (non-negative)."""
+    if keepdim:
+        return tuple(1 if d in dims else n for d, n in enumerate(shape))
+    return tuple(n for d, n in enumerate(shape) if d not in dims)
+
+
+def numel(shape: Sequence[int]) -> int:
+    """The number of elements of a shape."""
+    return prod(shape)

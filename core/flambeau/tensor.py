@@ -1,0 +1,748 @@
+"""The tensor: a raw array of a backend, its dtype and device, and its place on the tape.
+
+Operations are not written here: :mod:`flambeau.ops` attaches them as methods. What is here is what a tensor *is*:
+its attributes, its memory, its gradient, and the ways in and out of it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy
+
+from flambeau import devices, dtypes
+from flambeau.autograd.grad_mode import state
+from flambeau.autograd.node import Leaf, Node, RemovableHandle, Slot, extra_of
+from flambeau.devices import device
+from flambeau.dispatch import load
+from flambeau.dtypes import FLOATING, dtype
+
+_new = object.__new__
+
+
+class Size(tuple[int, ...]):
+    """The shape of a tensor (``torch.Size``): a tuple of ints that knows :meth:`numel`."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements of a tensor of this shape."""
+        return math.prod(self)
+
+    def __repr__(self) -> str:
+        return f"flambeau.Size({list(self)})"
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Size, (tuple(self),)
+
+
+class View:
+    """How a tensor looks at another's memory.
+
+    Attributes:
+        base: the tensor that owns the memory's history (never a view itself).
+        steps: the ops that lead from the base to the view, ``(name, arguments)`` each.
+        version: the state of the shared version counter at which the view's ``_node`` was right.
+    """
+
+    __slots__ = ("base", "steps", "version")
+
+    def __init__(self, base: Tensor, steps: tuple[Any, ...], version: int) -> None:
+        self.base = base
+        self.steps = steps
+        self.version = version
+
+
+def wrap(array: Any, dtype: dtype, device: device) -> Tensor:
+    """A tensor around a raw array, with no history."""
+    tensor = _new(Tensor)
+    tensor._array = array
+    tensor._dtype = dtype
+    tensor._device = device
+    tensor._node = None
+    tensor._grad = None
+    tensor._version = None
+    tensor._view = None
+    return tensor
+
+
+def refresh(tensor: Tensor) -> None:
+    """Bring a view's place on the tape up to date, after its memory may have been written through an alias."""
+    view = tensor._view
+    version = tensor._version[0]  # type: ignore[index]
+    if view.version == version:
+        return
+    view.version = version
+    if view.base._node is None and tensor._node is None:
+        return
+    from flambeau.ops.call import TENSORS
+
+    with _recording():
+        replayed = view.base
+        for name, arguments in view.steps:
+            replayed = getattr(TENSORS, name)(replayed, *arguments)
+    tensor._node = replayed._node
+
+
+class _recording:
+    """Recording switched on: a view's history does not depend on where it is asked for."""
+
+    def __enter__(self) -> None:
+        self._before = state.enabled
+        state.enabled = True
+
+    def __exit__(self, *error: object) -> None:
+        state.enabled = self._before
+
+
+class Tensor:
+    """An n-dimensional array on a device, with automatic differentiation (``torch.Tensor``).
+
+    ``Tensor(2, 3)`` is an uninitialised tensor of that shape, ``Tensor([[1, 2]])`` one with these values; both are
+    of the default dtype. :func:`flambeau.tensor` is the usual way to make one from data.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_device", "_dtype", "_grad", "_node", "_version", "_view")
+
+    _array: Any
+    _dtype: dtype
+    _device: device
+    _node: Node | Leaf | Slot | None
+    _grad: Tensor | None
+    _version: list[int] | None
+    _view: View | None
+
+    __array_priority__ = 1000
+
+    def __new__(cls, *args: Any, device: Any = None) -> Tensor:
+        from flambeau.conversion import make_array
+
+        where = load(devices.device(device) if device is not None else devices.get_default_device())
+        kind = dtypes.get_default_dtype()
+        if len(args) == 1 and isinstance(args[0], Tensor):
+            source = args[0].detach()
+            return source if cls is Tensor else cls._make_subclass(cls, source)
+        if len(args) == 1 and not isinstance(args[0], (int, Size)):
+            array = make_array(args[0], kind, where)
+        else:
+            size = args[0] if len(args) == 1 and isinstance(args[0], Size) else (args or (0,))
+            array = where.xp.full(tuple(size), 0, kind, where)
+        tensor = wrap(array, kind, where)
+        return tensor if cls is Tensor else cls._make_subclass(cls, tensor)
+
+    @staticmethod
+    def _make_subclass(kind: Any, data: Tensor, requires_grad: bool = False) -> Any:
+        """A tensor of a subclass that shares the memory of ``data`` and is a leaf."""
+        tensor = _new(kind)
+        tensor._array = data._array
+        tensor._dtype = data._dtype
+        tensor._device = data._device
+        tensor._node = None
+        tensor._grad = None
+        tensor._version = data._version
+        tensor._view = None
+        if requires_grad:
+            tensor.requires_grad_()
+        return tensor
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of the dimensions."""
+        return Size(self._array.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of dimension ``dim``."""
+        if dim is None:
+            return Size(self._array.shape)
+        shape = self._array.shape
+        if not -len(shape) <= dim < len(shape):
+            from flambeau.ops.spec import wrap_dim
+
+            wrap_dim("size", dim, len(shape))
+        return shape[dim]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self._array.shape)
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return len(self._array.shape)
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return math.prod(self._array.shape)
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> dtype:
+        """The type of the elements."""
+        return self._dtype
+
+    @property
+    def device(self) -> device:
+        """Where the tensor lives."""
+        return self._device
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element."""
+        return self._dtype.itemsize
+
+    def element_size(self) -> int:
+        """Bytes an element."""
+        return self._dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.numel() * self._dtype.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The distance in memory between neighbours along each dimension, in elements."""
+        strides = tuple(self._backend.strides(self._array))
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        """The place of the first element in the memory that the tensor shares, in elements."""
+        return self._backend.storage_offset(self._array)
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._backend.data_ptr(self._array)
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in the order of the indices."""
+        expected = 1
+        for size, stride in zip(reversed(self._array.shape), reversed(self.stride()), strict=True):
+            if size != 1:
+                if stride != expected:
+                    return self.numel() == 0
+                expected *= size
+        return True
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """The tensor itself when it is contiguous, else a contiguous copy."""
+        return self if self.is_contiguous() else self.clone()
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point one."""
+        return self._dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the dtype is complex."""
+        return self._dtype.is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype is signed."""
+        return self._dtype.is_signed
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it lives on the CPU."""
+        return self._device.type == "cpu"
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it lives on a CUDA device."""
+        return self._device.type == "cuda"
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has a shape and a dtype but no data."""
+        return self._device.type == "meta"
+
+    is_sparse = False
+    is_quantized = False
+    is_nested = False
+
+    def get_device(self) -> int:
+        """The index of the device, -1 for the CPU."""
+        return -1 if self._device.index is None else self._device.index
+
+    @property
+    def _backend(self) -> Any:
+        return self._device.backend
+
+    def __len__(self) -> int:
+        shape = self._array.shape
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return int(shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._array.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([self[i] for i in range(len(self))])
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        from flambeau.printing import tensor_repr
+
+        return tensor_repr(self, tensor_contents=tensor_contents)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self._array.shape and spec else format(repr(self), spec)
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The value of a tensor with one element as a Python number.
+
+        Raises:
+            RuntimeError: when there is not exactly one element.
+        """
+        if self._array.shape and self.numel() != 1:
+            raise RuntimeError(
+                f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar; its shape is "
+                f"{list(self._array.shape)}"
+            )
+        return self._backend.to_numpy(self._array).item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists, or as a number when there are no dimensions."""
+        return self._backend.to_numpy(self._array).tolist()
+
+    def __bool__(self) -> bool:
+        if self._array.shape and self.numel() != 1:
+            raise RuntimeError(
+                f"Boolean value of Tensor with {'no values' if self.numel() == 0 else 'more than one value'} is "
+                "ambiguous; use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._dtype.category > dtypes.INTEGER or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def numpy(self, *, force: bool = False) -> numpy.ndarray[Any, Any]:
+        """The values as a ``numpy.ndarray`` that shares the tensor's memory (CPU only).
+
+        Args:
+            force: copy from another device and leave the gradient behind where needed.
+
+        Raises:
+            RuntimeError: when the tensor requires grad.
+            TypeError: when it is not on the CPU.
+        """
+        if not force:
+            if self._node is not None:
+                raise RuntimeError(
+                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                )
+            if self._device.type != "cpu":
+                raise TypeError(
+                    f"can't convert {self._device} tensor to numpy. Use Tensor.cpu() to copy it to the host first."
+                )
+        found: numpy.ndarray[Any, Any] = self._backend.to_numpy(self._array)
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        return numpy.array(array, dtype=dtype, copy=copy)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        from flambeau.conversion import from_numpy
+
+        return from_numpy(numpy.asarray(array))
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        import flambeau
+
+        return flambeau
+
+    def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        if self._node is not None:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self._backend.to_dlpack(self._array, stream=stream, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        if self._backend.dlpack_type is None:
+            raise BufferError(f"__dlpack__: arrays of the device type {self._device.type!r} cannot be exported")
+        return self._backend.dlpack_type, self._device.index or 0
+
+    # -- another dtype or device -------------------------------------------------------------------------------------
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The tensor on another device or with another dtype; itself where nothing changes.
+
+        ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; ``copy=True`` copies in any case.
+        ``non_blocking`` and ``memory_format`` are accepted.
+        """
+        kind = kwargs.get("dtype")
+        where = kwargs.get("device")
+        if isinstance(kind, dtype) is False and kind is not None:
+            raise TypeError(f"to: argument 'dtype' must be flambeau.dtype, not {type(kind).__name__}")
+        for argument in args:
+            if isinstance(argument, dtype):
+                kind = argument
+            elif isinstance(argument, (str, device)):
+                where = argument
+            elif isinstance(argument, Tensor):
+                kind, where = argument._dtype, argument._device
+            elif isinstance(argument, int) and not isinstance(argument, bool):
+                where = argument
+            elif argument is not None and not isinstance(argument, bool):
+                raise TypeError(f"to: expected a dtype, a device or a Tensor, not {type(argument).__name__}")
+        result = self
+        if kind is not None and kind is not self._dtype:
+            result = result.to_dtype(kind)
+        if where is not None:
+            where = load(device(where))
+            if where is not self._device:
+                from flambeau.conversion import transfer
+
+                result = transfer(result, where, self._device)
+        if result is self and (kwargs.get("copy") or any(a is True for a in args[2:])):
+            return self.clone()
+        return result
+
+    def cpu(self) -> Tensor:
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+        """The tensor on a CUDA device (the first, unless told otherwise)."""
+        return self.to("cuda" if device is None else device)
+
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """The tensor itself: no backend keeps pinned memory."""
+        return self
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """The name of the tensor's type, or the tensor cast to ``dtype``."""
+        if dtype is None:
+            return f"flambeau.{_TYPE_NAMES[self._dtype.name]}Tensor"
+        if isinstance(dtype, str):
+            wanted = dtype.rpartition(".")[2].removesuffix("Tensor")
+            dtype = next((dtypes.DTYPES[name] for name, found in _TYPE_NAMES.items() if found == wanted), None)
+            if dtype is None:
+                raise ValueError(f"type: invalid type: {wanted + 'Tensor'!r}")
+        return self.to(dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor with the dtype and on the device of ``other``."""
+        return self.to(other)
+
+    # -- memory ------------------------------------------------------------------------------------------------------
+
+    def _bump_version(self) -> None:
+        """Note that the memory was written to."""
+        cell = self._version
+        if cell is None:
+            self._version = [1]
+        else:
+            cell[0] += 1
+
+    def detach(self) -> Tensor:
+        """A tensor that shares the memory and takes no part in the history."""
+        cell = self._version
+        if cell is None:
+            cell = self._version = [0]
+        alias = wrap(self._array, self._dtype, self._device)
+        alias._version = cell
+        return alias
+
+    def detach_(self) -> Tensor:
+        """Cut the tensor off its history, in place."""
+        if self._view is not None:
+            raise RuntimeError("detach_: can't detach views in-place; use detach() instead")
+        self._node = None
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The tensor without its history and without the check for changes; assigning exchanges the memory."""
+        return wrap(self._array, self._dtype, self._device)
+
+    @data.setter
+    def data(self, new: Tensor) -> None:
+        if not isinstance(new, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(new).__name__}")
+        if self._node is not None and new._dtype.category < FLOATING:
+            raise RuntimeError(f"data: {new._dtype.name} tensors cannot require gradients, and this tensor does")
+        self._array, self._dtype, self._device = new._array, new._dtype, new._device
+        self._view = None
+
+    def is_shared(self) -> bool:
+        """Whether the memory is shared with other processes: never, batches travel through copies."""
+        return False
+
+    def share_memory_(self) -> Tensor:
+        """The tensor itself: processes exchange tensors by copying."""
+        return self
+
+    def is_set_to(self, tensor: Tensor) -> bool:
+        """Whether both look at the same memory in the same way."""
+        return (
+            self._device is tensor._device
+            and self.shape == tensor.shape
+            and self.data_ptr() == tensor.data_ptr()
+            and self.stride() == tensor.stride()
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) in memo:
+            return memo[id(self)]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment; "
+                "use tensor.detach().clone()"
+            )
+        copied = Tensor._make_subclass(type(self), self.detach().clone(), self._node is not None)
+        memo[id(self)] = copied
+        if self._grad is not None:
+            copied._grad = self._grad.__deepcopy__(memo)
+        if type(self) is not Tensor:
+            import copy
+
+            copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise RuntimeError("only leaf tensors can be pickled; use tensor.detach()")
+        host = self._backend.to_numpy(self._array)
+        arguments = (type(self), host, self._dtype, self._device, self._node is not None)
+        state_ = dict(self.__dict__) if type(self) is not Tensor else None
+        return _rebuild, arguments, state_ or None
+
+    # -- gradients ---------------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on the tensor are recorded."""
+        if self._view is not None:
+            refresh(self)
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Make the tensor a leaf that requires a gradient, or none.
+
+        Raises:
+            RuntimeError: for an integer or bool tensor, and when the history of a result is to be switched off.
+        """
+        if not requires_grad:
+            if not self.is_leaf:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            self._node = None
+        elif self._node is None:
+            if self._dtype.category < FLOATING:
+                raise RuntimeError(
+                    f"only Tensors of floating point and complex dtype can require gradients, this one is "
+                    f"{self._dtype.name}"
+                )
+            self._view = None
+            self._node = Leaf(self)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was made by the user, not by a recorded operation."""
+        if self._view is not None:
+            refresh(self)
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def grad_fn(self) -> Any:
+        """The recorded operation that made the tensor, or None."""
+        if self.is_leaf:
+            return None
+        return self._node.node if type(self._node) is Slot else self._node
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of its operation the tensor is."""
+        return self._node.index if type(self._node) is Slot else 0
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient of a leaf, None before the first backward pass."""
+        if self._grad is None and self._node is not None and not self.is_leaf and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                "attribute won't "
+                "be populated during autograd.backward(). If you indeed want it, use .retain_grad() on the Tensor.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("grad: can't assign Variable as its own grad")
+            if value._array.shape != self._array.shape:
+                raise RuntimeError(
+                    f"grad: assigned grad has data of a different size: expected {list(self._array.shape)}, "
+                    f"got {list(value._array.shape)}"
+                )
+            if value._dtype is not self._dtype or value._device is not self._device:
+                raise RuntimeError(
+                    f"grad: assigned grad is {value._dtype.name} on {value._device}, expected {self._dtype.name} on "
+                    f"{self._device}"
+                )
+        self._grad = value
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | Tensor | None = None,
+    ) -> None:
+        """Accumulate the gradient of this tensor into the leaves' ``.grad`` (``torch.Tensor.backward``).
+
+        Args:
+            gradient: the gradient with respect to this tensor, of its shape; may be left out for one element.
+            retain_graph: keep what was saved, so that a second pass is possible; as ``create_graph`` by default.
+            create_graph: record the pass itself, for gradients of gradients.
+            inputs: accumulate into these tensors only.
+        """
+        from flambeau.autograd.engine import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call ``hook(grad)`` when the gradient of this tensor is known; what it returns takes the gradient's place."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return RemovableHandle(extra_of(self._node).hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """Call ``hook(tensor)`` after ``.grad`` of this leaf has been added to."""
+        if type(self._node) is not Leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return RemovableHandle(extra_of(self._node).post_hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this result in ``.grad``, as for a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if not self.is_leaf:
+            extra_of(self._node).retained = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this result."""
+        extra = getattr(self._node, "extra", None)
+        return extra is not None and extra.retained is not None
+
+    # -- odds and ends that are attributes in PyTorch ----------------------------------------------------------------
+
+    @property
+    def T(self) -> Tensor:
+        """The tensor with its dimensions in reverse order."""
+        return self.permute(*range(self.ndim - 1, -1, -1)) if self.ndim else self.view_as(self)
+
+    @property
+    def mT(self) -> Tensor:
+        """The tensor with its last two dimensions exchanged."""
+        return self.transpose(-2, -1)
+
+    @property
+    def H(self) -> Tensor:
+        """The conjugate transpose of a matrix."""
+        return self.t().conj()
+
+    @property
+    def mH(self) -> Tensor:
+        """The conjugate transpose of the last two dimensions."""
+        return self.transpose(-2, -1).conj()
+
+    @property
+    def real(self) -> Tensor:
+        """The real parts, as a view; a real tensor itself."""
+        from flambeau.ops.call import TENSORS
+
+        return self if not self._dtype.is_complex else TENSORS.real(self)  # type: ignore[no-any-return]
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary parts, as a view.
+
+        Raises:
+            RuntimeError: for a real tensor.
+        """
+        from flambeau.ops.call import TENSORS
+
+        return TENSORS.imag(self)  # type: ignore[no-any-return]
+
+    @property
+    def layout(self) -> str:
+        """Always ``"flambeau.strided"``."""
+        return "flambeau.strided"
+
+
+def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bool) -> Any:
+    """What a pickled tensor is made from."""
+    where = load(where)
+    # Unpickled arrays are ours alone; a copy makes them writable and gives them a memory of their own.
+    tensor = wrap(where.backend.from_numpy(numpy.array(host), where), dtype, where)  # type: ignore[union-attr]
+    if cls is Tensor:
+        return tensor.requires_grad_() if requires_grad else tensor
+    return Tensor._make_subclass(cls, tensor, requires_grad)
+
+
+_TYPE_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
+
+def _cast_method(name: str, target: dtype) -> Callable[[Tensor], Tensor]:
+    def cast(self: Tensor, memory_format: Any = None) -> Tensor:
+        return self if self._dtype is target else self.to_dtype(target)
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__doc__ = f"The tensor cast to {target.name}."
+    return cast
+
+
+for _name, _target in {
+    "bool": dtypes.bool_, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16, "int": dtypes.int32,
+    "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16, "float": dtypes.float32,
+    "double": dtypes.float64, "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _cast_method(_name, _target))

@@ -1,0 +1,16 @@
+"""Testing: comparing tensors, and the conformance kit.
+
+``pytest --pyargs flambeau.testing --device NAME`` runs the kit on a device type: every op against NumPy, gradients
+against finite differences, kernels against decompositions, views, in-place forms, the meta device. A backend conforms
+when it passes; the failures name the ops. ``--dtype`` and ``--op`` narrow the run down.
+
+* ``database.py``: what an op's samples and reference are; ``samples/``: the samples, a file a theme.
+* ``comparison.py``: :func:`assert_close`, :func:`make_tensor`.
+* ``conftest.py``: the options; ``test_*.py``: the checks.
+"""
+
+from __future__ import annotations
+
+from flambeau.testing.comparison import assert_close, make_tensor
+
+__all__ = ["assert_close", "make_tensor"]

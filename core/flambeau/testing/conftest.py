@@ -1,0 +1,59 @@
+"""Options and parameters of the conformance kit: ``pytest --pyargs flambeau.testing --device NAME``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flambeau.devices import device as device_class
+from flambeau.dispatch import load
+from flambeau.dtypes import DTYPES
+from flambeau.ops.declare import OPS
+from flambeau.testing.checks import held_dtypes
+from flambeau.testing.database import load_samples
+
+
+def _option(config: Any, name: str) -> str:
+    # Without the plugin (`flambeau_pytest`) the defaults hold.
+    found: str = config.getoption(name, default="") or ""
+    return found or ("cpu" if name == "--device" else "")
+
+
+def pytest_configure(config: Any) -> None:
+    config.addinivalue_line("markers", "over(select, dtypes): run over the cases of the sample database")
+    # What floating-point arithmetic does with special values is tested; that array libraries remark on it is not.
+    config.addinivalue_line("filterwarnings", "ignore:.* encountered in .*:RuntimeWarning")
+    config.addinivalue_line("filterwarnings", "ignore:invalid value encountered:RuntimeWarning")
+    config.addinivalue_line("filterwarnings", "ignore:gradcheck. input:UserWarning")  # its precision; tolerances fit
+    try:
+        load(device_class(_option(config, "--device")))
+    except RuntimeError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.fixture(scope="session")
+def device(request: Any) -> str:
+    """The name of the device under test."""
+    return _option(request.config, "--device")
+
+
+def pytest_generate_tests(metafunc: Any) -> None:
+    marker = metafunc.definition.get_closest_marker("over")
+    if marker is None:
+        return
+    held = held_dtypes(_option(metafunc.config, "--device"))
+    only_dtypes = {name for name in _option(metafunc.config, "--dtype").split(",") if name}
+    only_ops = {name for name in _option(metafunc.config, "--op").split(",") if name}
+    parameters = []
+    for name, case in sorted(load_samples().items()):
+        if name not in OPS:
+            continue  # test_completeness.py says so
+        if (only_ops and name not in only_ops) or not marker.kwargs["select"](case):
+            continue
+        parameters += [
+            pytest.param(case, DTYPES[kind], id=f"{name}-{kind}")
+            for kind in marker.kwargs["dtypes"](case, held)
+            if kind in held and (not only_dtypes or kind in only_dtypes)
+        ]
+    metafunc.parametrize(("case", "kind"), parameters)

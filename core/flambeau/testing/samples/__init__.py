@@ -1,0 +1,8 @@
+"""The samples, a file a theme (see :mod:`flambeau.testing.database`)."""
+
+from __future__ import annotations
+
+THEMES = (
+    "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "activation", "loss",
+    "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
+)  # fmt: skip

@@ -1,0 +1,24 @@
+"""Computer vision for Flambeau: datasets, transforms, models and pictures, under torchvision's names.
+
+The four modules are imported when they are first used, so that finding the plugin does not load them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flambeau_vision import datasets, models, transforms, utils
+
+__all__ = ["datasets", "models", "transforms", "utils"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,224 @@
+"""The OpenCL backend beyond the conformance kit: layouts, long arrays, faults, transfers and memory."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy
+import pytest
+
+pytest.importorskip("pyopencl")
+
+import flambeau
+from flambeau.nn import functional as F
+from flambeau_opencl.backend import OpenCLBackend
+from flambeau_opencl.maps import broadcast_strides, merged, run
+from flambeau_opencl.runtime import OutOfMemoryError, runtime
+from flambeau_opencl.shape import _viewed_strides
+
+pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
+
+OPENCL = "opencl"
+
+
+def made(values: numpy.ndarray) -> flambeau.Tensor:
+    return flambeau.from_numpy(values).to(OPENCL)
+
+
+def normal(*shape: int, seed: int = 0) -> numpy.ndarray:
+    return numpy.random.default_rng(seed).standard_normal(shape).astype(numpy.float32)
+
+
+# -- layouts -------------------------------------------------------------------------------------------------------
+
+
+def test_neighbouring_dimensions_are_merged_where_all_operands_allow_it() -> None:
+    assert merged((2, 3, 4), ((12, 4, 1), (12, 4, 1))) == ((24,), ((1,), (1,)))
+    assert merged((2, 3, 4), ((12, 4, 1), (0, 0, 1))) == ((6, 4), ((4, 1), (0, 1)))
+    assert merged((1, 3, 1), ((7, 2, 9),)) == ((3,), ((2,),))
+
+
+def test_broadcast_strides_are_zero_along_what_is_stretched() -> None:
+    assert broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (6, 4), (24,), (2, 12), (3, 2, 2, 2), (1, 24, 1)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)])
+def test_views_are_possible_exactly_where_numpy_makes_them(shape: tuple, order: tuple) -> None:
+    host = numpy.arange(24).reshape(2, 3, 4).transpose(order)
+    strides = tuple(s // host.itemsize for s in host.strides)
+    found = _viewed_strides(host.shape, strides, shape)
+    try:
+        expected = host.reshape(shape, copy=False)
+    except ValueError:
+        assert found is None
+        return
+    own = numpy.lib.stride_tricks.as_strided(host, shape, [s * host.itemsize for s in found])
+    numpy.testing.assert_array_equal(own, expected)
+
+
+@pytest.mark.parametrize("size", [7, 8, 40])
+def test_strided_operands_of_short_and_long_rows(size: int) -> None:
+    a, b = normal(3, size, 5), normal(size, 1, seed=1)
+    actual = made(a).permute(2, 0, 1)[:, ::2] * made(b).squeeze(1)
+    numpy.testing.assert_allclose(actual.cpu().numpy(), a.transpose(2, 0, 1)[:, ::2] * b[:, 0], rtol=1e-6)
+
+
+def test_overlapping_assignment_reads_before_it_writes() -> None:
+    host = numpy.arange(3000, dtype=numpy.float32)
+    tensor = made(host.copy())
+    tensor[1:] = tensor[:-1]
+    host[1:] = host[:-1].copy()
+    numpy.testing.assert_array_equal(tensor.cpu().numpy(), host)
+
+
+# -- long arrays ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(100_003,), (3, 10_001), (10_001, 3), (2, 5000, 3)])
+def test_reductions_of_long_dimensions_go_in_chunks(shape: tuple) -> None:
+    host = normal(*shape)
+    tensor = made(host)
+    for dim in range(len(shape)):
+        numpy.testing.assert_allclose(tensor.sum(dim).cpu().numpy(), host.sum(dim, numpy.float64), rtol=1e-4, atol=1e-3)
+        numpy.testing.assert_array_equal(tensor.amax(dim).cpu().numpy(), host.max(dim))
+        numpy.testing.assert_array_equal(tensor.argmin(dim).cpu().numpy(), host.argmin(dim))
+    numpy.testing.assert_allclose(tensor.sum().item(), host.sum(dtype=numpy.float64), rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((50_001,), 0), ((2, 20_001), 1), ((9000, 2), 0)])
+def test_running_sums_of_long_dimensions_carry_from_chunk_to_chunk(shape: tuple, dim: int) -> None:
+    host = numpy.random.default_rng(0).integers(-5, 6, shape)
+    numpy.testing.assert_array_equal(made(host).cumsum(dim).cpu().numpy(), host.cumsum(dim))
+
+
+def test_the_first_of_equals_is_found_across_chunks() -> None:
+    host = numpy.zeros(20_000, numpy.float32)
+    host[[5000, 13_000]] = 1
+    assert made(host).argmax().item() == 5000
+    host[[9000, 15_000]] = numpy.nan
+    assert made(host).argmax().item() == 9000
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_sort_is_stable_and_puts_nan_last(descending: bool) -> None:
+    host = numpy.random.default_rng(0).integers(0, 50, (3, 1001)).astype(numpy.float32)
+    host[:, ::97] = numpy.nan
+    values, order = made(host).sort(1, descending=descending, stable=True)
+    expected_values, expected_order = flambeau.from_numpy(host).sort(1, descending=descending, stable=True)
+    numpy.testing.assert_array_equal(values.cpu().numpy(), expected_values.numpy())
+    numpy.testing.assert_array_equal(order.cpu().numpy(), expected_order.numpy())
+
+
+@pytest.mark.parametrize("shapes", [((5, 7), (7, 3)), ((33, 65), (65, 19)), ((2, 1, 9, 4), (3, 4, 17)), ((6,), (6, 2))])
+def test_products_at_the_edges_of_the_blocks(shapes: tuple) -> None:
+    a, b = normal(*shapes[0]), normal(*shapes[1], seed=1)
+    numpy.testing.assert_allclose((made(a) @ made(b)).cpu().numpy(), a @ b, rtol=1e-4, atol=1e-5)
+    turned = made(numpy.ascontiguousarray(b.swapaxes(-1, -2))).swapaxes(-1, -2) if b.ndim > 1 else made(b)
+    numpy.testing.assert_allclose((made(a) @ turned).cpu().numpy(), a @ b, rtol=1e-4, atol=1e-5)
+
+
+# -- random numbers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seed", "offset"), [(0, 0), (1234, 7), ((1 << 64) + 5, (1 << 64) - 2)])
+@pytest.mark.parametrize("kind", [flambeau.float32, flambeau.float64])
+def test_uniform_numbers_are_those_of_numpys_philox(seed: int, offset: int, kind: flambeau.dtype) -> None:
+    device = flambeau.zeros(1, device=OPENCL).device
+    values = device.backend.to_numpy(device.xp.random_uniform((37,), kind, seed, offset, device))
+    generator = numpy.random.Generator(numpy.random.Philox(key=seed, counter=offset))
+    numpy.testing.assert_array_equal(values, generator.random(37, kind.numpy))
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+class _Training:
+    """A small network with convolution, pooling and a linear layer, and Adam."""
+
+    def __init__(self, device: str) -> None:
+        flambeau.manual_seed(0)
+        nn = flambeau.nn
+        self.model = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 5)
+        ).to(device)
+        self.optimizer = flambeau.optim.Adam(self.model.parameters(), lr=1e-2)
+        self.images = flambeau.from_numpy(normal(6, 1, 8, 8)).to(device)
+        self.labels = flambeau.tensor([0, 1, 2, 3, 4, 0]).to(device)
+
+    def step(self) -> flambeau.Tensor:
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(self.images), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+
+def test_ten_steps_agree_with_the_cpu() -> None:
+    here, there = _Training(OPENCL), _Training("cpu")
+    losses = [(here.step().item(), there.step().item()) for _ in range(10)]
+    numpy.testing.assert_allclose([a for a, _ in losses], [b for _, b in losses], rtol=2e-4)
+
+
+def test_a_step_moves_nothing_but_the_loss() -> None:
+    training = _Training(OPENCL)
+    training.step().item()
+    before = dict(runtime(None).transfers)
+    training.step().item()
+    after = runtime(None).transfers
+    assert (after["to_device"] - before["to_device"], after["to_host"] - before["to_host"]) == (0, 1)
+
+
+def test_steps_leave_no_memory_behind() -> None:
+    training = _Training(OPENCL)
+    training.step().item()
+    before = runtime(None).pool.active_bytes
+    for _ in range(20):
+        training.step()
+    assert runtime(None).pool.active_bytes == before
+
+
+# -- faults --------------------------------------------------------------------------------------------------------
+
+
+def test_an_index_out_of_bounds_is_raised_when_the_device_is_waited_for() -> None:
+    table = made(normal(4, 3))
+    chosen = table[flambeau.tensor([1, 9]).to(OPENCL)]
+    with pytest.raises(IndexError, match="index: index 9 is out of bounds for size 4"):
+        chosen.cpu()
+    numpy.testing.assert_array_equal(table.cpu().numpy(), normal(4, 3))  # the next one is not blamed
+
+
+def test_integer_division_by_zero_is_raised_when_the_device_is_waited_for() -> None:
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: remainder: integer division by zero"):
+        (made(numpy.arange(4)) % made(numpy.zeros(4, numpy.int64))).cpu()
+
+
+def test_a_kernel_that_does_not_build_is_named_with_its_log() -> None:
+    array = made(normal(3))._array
+    with pytest.raises(RuntimeError, match=r"kernel 'broken_[0-9a-f]+' does not build") as raised:
+        run("broken", "r0 = no_such_name;", [array], [])
+    assert "no_such_name" in str(raised.value)
+    assert (made(normal(3)) + 0).shape == (3,)
+
+
+def test_too_large_an_array_says_how_large() -> None:
+    with pytest.raises(OutOfMemoryError, match="opencl:0: an array of 4000000000000000 bytes"):
+        flambeau.empty(10**15, device=OPENCL)
+    assert flambeau.ones(2, device=OPENCL).sum().item() == 2
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "flambeau_opencl.backend.find_spec", lambda name: None if name == "pyopencl" else find_spec(name)
+    )
+    backend = OpenCLBackend()
+    assert not backend.is_available()
+    assert "pip install 'flambeau[opencl]'" in backend.install
+
+
+@pytest.mark.parametrize("index", ["9", "99"])
+def test_a_device_that_is_not_there_is_refused(index: str) -> None:
+    with pytest.raises(RuntimeError, match=f"device 'opencl:{index}': there are only"):
+        flambeau.zeros(1, device=f"opencl:{index}")

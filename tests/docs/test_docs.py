@@ -1,0 +1,58 @@
+"""Every Python example of the documentation runs, and prints what the page says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = Path(__file__).with_name("run_page.py")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=lambda page: page.name)
+def test_examples_run(page: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(RUNNER), str(page)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr or done.stdout
+    assert int(done.stdout.splitlines()[-1]) == page.read_text().count("```python\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_runner_compares_output(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n\n```output\n2\n```\n")
+    done = subprocess.run([sys.executable, str(RUNNER), str(page)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{page}:6: the example prints something else" in done.stderr
+
+
+def test_every_hook_is_in_the_guide() -> None:
+    from flambeau import hookspec
+
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    hooks = [name for name in vars(hookspec) if name.startswith("flambeau_")]
+    assert hooks
+    for name in hooks:
+        assert f"| `{name}(" in guide, f"docs/plugins.md does not list the hook {name}"
+
+
+def test_every_extra_is_in_the_readme() -> None:
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    readme = (ROOT / "README.md").read_text()
+    for extra in set(extras) - {"test", "lint", "types"}:  # parts of `dev`
+        assert f"`{extra}`" in readme, f"README.md does not mention the extra {extra!r}"
