@@ -38,7 +38,7 @@ def known() -> dict[str, str]:
     """What is known to differ, by test: `opinfo-differences.txt`, lines of ``TEST OPERATOR: why``."""
     lines = (Path(__file__).parent / "opinfo-differences.txt").read_text().splitlines()
     pairs = (line.split(": ", 1) for line in lines if line.strip() and not line.startswith("#"))
-    return {name: why for name, why in pairs}
+    return dict(pairs)
 
 
 KNOWN = known()
@@ -216,10 +216,10 @@ def test_variants(info: Any) -> None:
         if theirs is None:
             continue
         if method and hasattr(torch.Tensor, method) and isinstance(sample.input, torch.Tensor):
-            compare_call(differences, sample, method, lambda s: getattr(s.input, method)(*s.args, **s.kwargs))
+            compare_method(differences, sample, method)
         name = in_place_name(info)
         if name is not None and not sample.broadcasts_input:
-            compare_call(differences, sample, name, lambda s: (getattr(s.input, name)(*s.args, **s.kwargs), s.input)[1])
+            compare_method(differences, sample, name)
         if info.supports_out and isinstance(theirs, torch.Tensor):
             compare_out(differences, info, sample, theirs)
     if not differences.compared:
@@ -227,7 +227,10 @@ def test_variants(info: Any) -> None:
     differences.report()
 
 
-def compare_call(differences: Differences, sample: Any, what: str, call: Any) -> None:
+def compare_method(differences: Differences, sample: Any, name: str) -> None:
+    def call(given: Any) -> Any:
+        return getattr(given.input, name)(*given.args, **given.kwargs)
+
     converted = Converted(sample)
     try:
         theirs = call(copy.deepcopy(sample))
@@ -237,7 +240,7 @@ def compare_call(differences: Differences, sample: Any, what: str, call: Any) ->
         text = opinfo.difference(processed(sample, call(converted), True), processed(sample, theirs, False))
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
-    differences.add(sample, what, text)
+    differences.add(sample, name, text)
 
 
 def compare_out(differences: Differences, info: Any, sample: Any, theirs: Any) -> None:
