@@ -1,0 +1,290 @@
+"""oneDNN's objects with Python names: descriptions of memory, primitives, and plans that run several of them.
+
+A kernel is a :class:`Plan`: primitives that were made once for certain shapes, strides and settings, and whose
+arguments are pointed at new arrays on each call. oneDNN may want an operand in a layout of its own choice; the plan then
+reorders it first, into memory that all plans of a thread share, since nothing in it outlives a call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from ctypes import byref, c_void_p
+from functools import cached_property
+from typing import Any
+
+import numpy
+
+from flambeau_accel.library import Dims, ExecArg, load
+
+Array = Any
+Size = tuple[int, ...]
+
+# Values of oneDNN's enumerations (dnnl_types.h).
+CPU = 1
+IN_ORDER = 1
+ANY_LAYOUT = 1
+FORWARD_TRAINING, FORWARD_INFERENCE = 64, 96
+#: Numbers of arguments.
+SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
+DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS = 129, 145, 161, 169
+#: Queries for the layout that a primitive wants, by the number of the argument.
+_QUERIES = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134}
+
+#: Numbers of the data types by NumPy's names.
+DATA_TYPES = {"bfloat16": 2, "float32": 3}
+
+
+class OneDNNError(RuntimeError):
+    """oneDNN refused a call."""
+
+
+_STATUS = {1: "out of memory", 2: "invalid arguments", 3: "unimplemented", 4: "no more implementations",
+           5: "runtime error", 6: "not required", 7: "the graph is invalid"}  # fmt: skip
+
+
+def check(status: int, what: str) -> None:
+    """Raise unless a status says success.
+
+    Raises:
+        MemoryError: when memory ran out.
+        OneDNNError: for anything else.
+    """
+    if status == 0:
+        return
+    if status == 1:
+        raise MemoryError(f"oneDNN: out of memory in {what}")
+    raise OneDNNError(f"oneDNN: {what}: {_STATUS.get(status, f'status {status}')}")
+
+
+def made(function: Callable[..., int], *args: Any) -> c_void_p:
+    """The object that a ``dnnl_..._create`` makes; its first argument is where to put it."""
+    handle = c_void_p()
+    check(function(byref(handle), *args), function.__name__)  # type: ignore[attr-defined]
+    return handle
+
+
+def dims(values: Sequence[int]) -> Any:
+    """``dnnl_dims_t``."""
+    return Dims(*values)
+
+
+class Runtime:
+    """The library with the engine (the CPU) and a stream of the calling thread."""
+
+    def __init__(self) -> None:
+        self.lib = load()
+        self.engine = made(self.lib.dnnl_engine_create, CPU, 0)
+        self.stream = made(self.lib.dnnl_stream_create, self.engine, IN_ORDER)
+        self.scratch = numpy.empty(0, numpy.uint8)
+
+    def reserve(self, size: int) -> int:
+        """The address of at least ``size`` bytes that anyone may overwrite, on a cache line's boundary."""
+        if self.scratch.size < size + 64:
+            self.scratch = numpy.empty(size + 64, numpy.uint8)
+        address: int = self.scratch.ctypes.data
+        return -address % 64 + address
+
+
+class _Local(threading.local):
+    """A thread's own runtime and plans: the memory objects in a plan are pointed at the arrays of one call."""
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        return Runtime()
+
+    @cached_property
+    def plans(self) -> dict[Any, Plan]:
+        return {}
+
+
+_local = _Local()
+
+#: How many plans a thread keeps; beyond that it begins anew.
+MAX_PLANS = 1024
+
+
+def plan_for(key: Any, build: Callable[[Runtime], Plan]) -> Plan:
+    """The calling thread's plan for a key, which says all that the plan depends on."""
+    plans = _local.plans
+    plan = plans.get(key)
+    if plan is None:
+        if len(plans) >= MAX_PLANS:
+            plans.clear()
+        plan = plans[key] = build(_local.runtime)
+    return plan
+
+
+class Layout:
+    """A description of memory: sizes, data type, and strides unless oneDNN may choose (``dnnl_memory_desc_t``)."""
+
+    def __init__(self, runtime: Runtime, handle: c_void_p, owned: bool = True) -> None:
+        self.runtime = runtime
+        self.handle = handle
+        self.owned = owned
+
+    @classmethod
+    def of(cls, runtime: Runtime, shape: Sequence[int], dtype: Any, strides: Sequence[int] | None = None) -> Layout:
+        """The layout with these strides, in elements; without them, whichever is best."""
+        kind = DATA_TYPES[dtype.name]
+        if strides is None:
+            make, order = runtime.lib.dnnl_memory_desc_create_with_tag, ANY_LAYOUT
+        else:
+            make, order = runtime.lib.dnnl_memory_desc_create_with_strides, dims(strides)
+        return cls(runtime, made(make, len(shape), dims(shape), kind, order))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        size: int = self.runtime.lib.dnnl_memory_desc_get_size(self.handle)
+        return size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and bool(self.runtime.lib.dnnl_memory_desc_equal(self.handle, other.handle))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __del__(self) -> None:
+        if self.owned:
+            self.runtime.lib.dnnl_memory_desc_destroy(self.handle)
+
+
+class Primitive:
+    """A computation, made from its description (``dnnl_primitive_t``)."""
+
+    def __init__(self, runtime: Runtime, description: c_void_p) -> None:
+        self.runtime = runtime
+        self.description = description
+        self.handle = made(runtime.lib.dnnl_primitive_create, description)
+
+    def layout(self, argument: int) -> Layout:
+        """The layout in which an argument is wanted."""
+        handle = self.runtime.lib.dnnl_primitive_desc_query_md(self.description, _QUERIES[argument], 0)
+        return Layout(self.runtime, c_void_p(handle), owned=False)
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            self.runtime.lib.dnnl_primitive_destroy(self.handle)
+        self.runtime.lib.dnnl_primitive_desc_destroy(self.description)
+
+
+class Plan:
+    """Primitives in a row, for arrays of certain shapes and strides.
+
+    Built with :meth:`add`; :meth:`run` takes the arrays in the order in which they were given to :meth:`operand`.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.operands: list[c_void_p] = []
+        self.steps: list[tuple[c_void_p, int, Any]] = []
+        self.inner: list[tuple[c_void_p, int]] = []  # memory in the thread's scratch, and its place there
+        self.inner_size = 0
+        self.scratch_at = 0
+        self.kept: list[Any] = []
+        lib = runtime.lib
+        self._set = lib.dnnl_memory_set_data_handle
+        self._execute = lib.dnnl_primitive_execute
+
+    def operand(self, shape: Sequence[int], dtype: Any, strides: Sequence[int]) -> Operand:
+        """An array of the caller."""
+        layout = Layout.of(self.runtime, shape, dtype, strides)
+        memory = self._memory(layout)
+        self.operands.append(memory)
+        return Operand(layout, memory)
+
+    def add(self, primitive: Primitive, inputs: dict[int, Operand], outputs: dict[int, Operand]) -> None:
+        """Run a primitive, with reorders before and after where it wants other layouts than the operands have."""
+        given: dict[int, c_void_p] = {}
+        later = []
+        for number, operand in inputs.items():
+            wanted = primitive.layout(number) if number in _QUERIES else operand.layout
+            if wanted == operand.layout:
+                given[number] = operand.memory
+            else:
+                given[number] = self._inner(wanted)
+                self._reorder(operand.layout, operand.memory, wanted, given[number])
+        for number, operand in outputs.items():
+            wanted = primitive.layout(number) if number in _QUERIES else operand.layout
+            if wanted == operand.layout:
+                given[number] = operand.memory
+            else:
+                given[number] = self._inner(wanted)
+                later.append((wanted, given[number], operand))
+        self._step(primitive, given)
+        for wanted, memory, operand in later:
+            self._reorder(wanted, memory, operand.layout, operand.memory)
+
+    def run(self, *arrays: Array) -> None:
+        """Compute. The arrays have the shapes, strides and dtypes of the operands."""
+        put = self._set
+        for memory, array in zip(self.operands, arrays, strict=True):
+            put(memory, array.ctypes.data)
+        if self.inner_size:
+            start = self.runtime.reserve(self.inner_size)
+            if start != self.scratch_at:
+                for memory, offset in self.inner:
+                    put(memory, start + offset)
+                self.scratch_at = start
+        stream = self.runtime.stream
+        execute = self._execute
+        for primitive, count, arguments in self.steps:
+            status = execute(primitive, stream, count, arguments)
+            if status:
+                check(status, "dnnl_primitive_execute")
+
+    def _memory(self, layout: Layout) -> c_void_p:
+        return made(self.runtime.lib.dnnl_memory_create, layout.handle, self.runtime.engine, None)
+
+    def _inner(self, layout: Layout) -> c_void_p:
+        memory = self._memory(layout)
+        self.inner.append((memory, self.inner_size))
+        self.inner_size += (layout.size + 63) // 64 * 64
+        return memory
+
+    def _reorder(self, source: Layout, given: c_void_p, target: Layout, result: c_void_p) -> None:
+        runtime = self.runtime
+        description = made(
+            runtime.lib.dnnl_reorder_primitive_desc_create,
+            source.handle, runtime.engine, target.handle, runtime.engine, None,
+        )  # fmt: skip
+        self._step(Primitive(runtime, description), {SRC: given, DST: result})
+
+    def _step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
+        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
+        self.steps.append((primitive.handle, len(arguments), packed))
+        self.kept.append(primitive)
+
+    def __del__(self) -> None:
+        for memory in [*self.operands, *[memory for memory, _ in self.inner]]:
+            self.runtime.lib.dnnl_memory_destroy(memory)
+
+
+class Operand:
+    """An array's place in a plan."""
+
+    def __init__(self, layout: Layout, memory: c_void_p) -> None:
+        self.layout = layout
+        self.memory = memory
+
+
+def strides_of(array: Array) -> Size:
+    """An array's strides in elements."""
+    itemsize = array.itemsize
+    return tuple([step // itemsize for step in array.strides])
+
+
+def row_major(shape: Sequence[int]) -> Size:
+    """The strides, in elements, of a contiguous array."""
+    strides = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = strides[i + 1] * max(shape[i + 1], 1)
+    return tuple(strides)
+
+
+__all__ = [
+    "BIAS", "DATA_TYPES", "DIFF_BIAS", "DIFF_DST", "DIFF_SRC", "DIFF_WEIGHTS", "DST", "FORWARD_INFERENCE",
+    "FORWARD_TRAINING", "SRC", "WEIGHTS", "Layout", "OneDNNError", "Operand", "Plan", "Primitive", "Runtime", "check",
+    "ctypes", "dims", "made", "plan_for", "row_major", "strides_of",
+]  # fmt: skip
