@@ -1,0 +1,165 @@
+"""Steps of whole programs beside PyTorch: time and peak memory.
+
+Each workload runs in a process a library, both alive at once and taking turns sample by sample, with as many threads
+each as there are cores (or ``--threads``). Shown are the medians and their ratio. Only the ratios carry over to another
+machine.
+
+    python benchmarks/run.py --vs torch [--only WORDS] [--samples 15] [--threads N] [--json FILE]
+    python benchmarks/run.py --vs plain             # Flambeau without its accelerator
+
+A sample is as many steps as take a twentieth of a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+SAMPLE_SECONDS = 0.05
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+LIBRARIES = {
+    "flambeau": ("flambeau", {}),
+    "torch": ("torch", {}),
+    "plain": ("flambeau", {"FLAMBEAU_DISABLE_PLUGINS": "accel"}),
+}
+
+
+# -- the process of one library --------------------------------------------------------------------------------------
+
+
+def serve(library: str, name: str, threads: int, clock: Callable[[], float]) -> None:
+    """Prepare a workload, then time one sample for each line on standard input."""
+    from workloads import WORKLOADS
+
+    torch = importlib.import_module(library)
+    if library == "torch":
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    torch.ones(2).sum().item()
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = WORKLOADS[name](torch)
+    for _ in range(3):
+        step()
+    start = clock()
+    step()
+    count = max(1, round(SAMPLE_SECONDS / (clock() - start)))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = clock()
+        for _ in range(count):
+            step()
+        elapsed = (clock() - start) / count
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024
+        print(json.dumps([elapsed, peak]), flush=True)
+
+
+class Peer:
+    """A library's process."""
+
+    def __init__(self, label: str, name: str, threads: int, clock: str) -> None:
+        library, extra = LIBRARIES[label]
+        environment = {**os.environ, **extra}
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment[variable] = str(threads)
+        # Kernels that an old OpenBLAS needed on this machine slow a current one down.
+        environment.pop("OPENBLAS_CORETYPE", None)
+        environment.pop("OPENBLAS_L2_SIZE", None)
+        command = [sys.executable, __file__, "--serve", library, "--only", name, "--threads", str(threads)]
+        command += ["--clock", clock]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.times: list[float] = []
+        self.memory = 0.0
+        if self._answer() != "ready":
+            raise SystemExit(f"{library} does not run {name!r}")
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def sample(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        elapsed, self.memory = json.loads(self._answer())
+        self.times.append(elapsed)
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+# -- the comparison --------------------------------------------------------------------------------------------------
+
+
+def compare(name: str, labels: list[str], samples: int, threads: int, clock: str) -> dict[str, Any]:
+    peers = [Peer(label, name, threads, clock) for label in labels]
+    for _ in range(samples):
+        for peer in peers:
+            peer.sample()
+    for peer in peers:
+        peer.close()
+    row: dict[str, Any] = {"workload": name}
+    for label, peer in zip(labels, peers, strict=True):
+        row[label] = {"milliseconds": statistics.median(peer.times) * 1e3, "peak MB": peer.memory}
+    if len(peers) > 1:
+        # Pair by pair, so that a machine whose speed drifts does not matter.
+        ratios = [b / a for a, b in zip(peers[0].times, peers[1].times, strict=True)]
+        row["times as fast"] = statistics.median(ratios)
+    return row
+
+
+def shown(row: dict[str, Any], labels: list[str]) -> str:
+    cells = [f"{row['workload']:<56}"]
+    cells += [f"{row[label]['milliseconds']:>11.3f} {row[label]['peak MB']:>7.0f}" for label in labels]
+    if "times as fast" in row:
+        cells.append(f"{row['times as fast']:>7.2f}")
+    return " ".join(cells)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vs", choices=[name for name in LIBRARIES if name != "flambeau"])
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--samples", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: of all threads, for a busy machine")
+    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--serve", choices=["flambeau", "torch"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve, arguments.only, arguments.threads, CLOCKS[arguments.clock])
+        return 0
+    from workloads import WORKLOADS
+
+    labels = ["flambeau", *([arguments.vs] if arguments.vs else [])]
+    print(" " * 56, *(f"{label + ' ms':>11} {'MB':>7}" for label in labels), "  times as fast" if arguments.vs else "")
+    rows = []
+    for name in WORKLOADS:
+        if arguments.only.lower() in name.lower():
+            rows.append(compare(name, labels, arguments.samples, arguments.threads, arguments.clock))
+            print(shown(rows[-1], labels), flush=True)
+    if arguments.vs and rows:
+        mean = math.exp(statistics.fmean(math.log(row["times as fast"]) for row in rows))
+        print(f"geometric mean: {mean:.2f} times as fast as {arguments.vs}")
+    if arguments.json:
+        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "threads": arguments.threads, "clock": arguments.clock}
+        with open(arguments.json, "w") as file:
+            json.dump({"date": time.strftime("%Y-%m-%d"), "machine": machine, "rows": rows}, file, indent=1)
+            file.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
