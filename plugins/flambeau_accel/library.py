@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -66,6 +66,30 @@ _SIGNATURES = {
     ),
     "dnnl_convolution_backward_weights_primitive_desc_create": (
         _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p, *_GEOMETRY, c_void_p, c_void_p,
+    ),
+    "dnnl_eltwise_forward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_int, c_void_p, c_void_p, c_float, c_float, c_void_p,
+    ),
+    "dnnl_eltwise_backward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_float, c_float, c_void_p, c_void_p,
+    ),
+    "dnnl_softmax_forward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p,
+    ),
+    "dnnl_softmax_backward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p, c_void_p,
+    ),
+    "dnnl_layer_normalization_forward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_float, c_uint, c_void_p,
+    ),
+    "dnnl_layer_normalization_backward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_float, c_uint, c_void_p, c_void_p,
+    ),
+    "dnnl_batch_normalization_forward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_void_p, c_void_p, c_float, c_uint, c_void_p,
+    ),
+    "dnnl_batch_normalization_backward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_float, c_uint, c_void_p, c_void_p,
     ),
 }  # fmt: skip
 

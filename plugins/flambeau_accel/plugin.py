@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.hookspec import hookimpl
 
-THEMES = ("convolution",)
+THEMES = ("activation", "convolution", "normalization")
 
 PRIORITY = 50
 

@@ -7,7 +7,6 @@ reorders it first, into memory that all plans of a thread share, since nothing i
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_void_p
@@ -25,10 +24,10 @@ Size = tuple[int, ...]
 CPU = 1
 IN_ORDER = 1
 ANY_LAYOUT = 1
-FORWARD_TRAINING, FORWARD_INFERENCE = 64, 96
+FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD, BACKWARD_DATA = 64, 96, 128, 160
 #: Numbers of arguments.
-SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
-DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS = 129, 145, 161, 169
+SRC, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT = 1, 17, 33, 41, 49, 50, 51, 52
+DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
 #: Queries for the layout that a primitive wants, by the number of the argument.
 _QUERIES = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134}
 
@@ -187,9 +186,9 @@ class Plan:
         self._set = lib.dnnl_memory_set_data_handle
         self._execute = lib.dnnl_primitive_execute
 
-    def operand(self, shape: Sequence[int], dtype: Any, strides: Sequence[int]) -> Operand:
-        """An array of the caller."""
-        layout = Layout.of(self.runtime, shape, dtype, strides)
+    def operand(self, shape: Sequence[int], dtype: Any, strides: Sequence[int] | None = None) -> Operand:
+        """An array of the caller, contiguous unless it has strides."""
+        layout = Layout.of(self.runtime, shape, dtype, row_major(shape) if strides is None else strides)
         memory = self._memory(layout)
         self.operands.append(memory)
         return Operand(layout, memory)
@@ -269,6 +268,11 @@ class Operand:
         self.memory = memory
 
 
+def contiguous(array: Array) -> Array:
+    """The array itself, or its elements in a row-major copy."""
+    return array if array.flags.c_contiguous else numpy.ascontiguousarray(array)
+
+
 def strides_of(array: Array) -> Size:
     """An array's strides in elements."""
     itemsize = array.itemsize
@@ -282,9 +286,3 @@ def row_major(shape: Sequence[int]) -> Size:
         strides[i] = strides[i + 1] * max(shape[i + 1], 1)
     return tuple(strides)
 
-
-__all__ = [
-    "BIAS", "DATA_TYPES", "DIFF_BIAS", "DIFF_DST", "DIFF_SRC", "DIFF_WEIGHTS", "DST", "FORWARD_INFERENCE",
-    "FORWARD_TRAINING", "SRC", "WEIGHTS", "Layout", "OneDNNError", "Operand", "Plan", "Primitive", "Runtime", "check",
-    "ctypes", "dims", "made", "plan_for", "row_major", "strides_of",
-]  # fmt: skip
