@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.hookspec import hookimpl
 
-THEMES = ("activation", "convolution", "normalization")
+THEMES = ("activation", "convolution", "matmul", "normalization")
 
 PRIORITY = 50
 

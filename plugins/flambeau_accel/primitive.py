@@ -219,7 +219,7 @@ class Plan:
         """Compute. The arrays have the shapes, strides and dtypes of the operands."""
         put = self._set
         for memory, array in zip(self.operands, arrays, strict=True):
-            put(memory, array.ctypes.data)
+            put(memory, array.__array_interface__["data"][0])  # a third of the time of array.ctypes.data
         if self.inner_size:
             start = self.runtime.reserve(self.inner_size)
             if start != self.scratch_at:

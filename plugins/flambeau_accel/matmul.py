@@ -1,0 +1,100 @@
+"""Products of matrices and of batches of them, a bias added on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy
+
+from flambeau_accel.primitive import (
+    BIAS,
+    DATA_TYPES,
+    DST,
+    SRC,
+    WEIGHTS,
+    Plan,
+    Primitive,
+    Runtime,
+    made,
+    plan_for,
+    strides_of,
+)
+
+Array = Any
+Size = tuple[int, ...]
+Kernel = Callable[..., Any]
+
+#: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs.
+WORTHWHILE = 400_000
+
+
+def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
+    """The matrix product of matrices or of equal batches of them; of a batch and a matrix as one large product."""
+    shape, other_shape = input.shape, other.shape
+    if len(shape) < 2 or len(other_shape) < 2 or shape[-1] != other_shape[-2] or not _served(input, other):
+        return fallback(input, other)
+    if prod(shape) * other_shape[-1] < WORTHWHILE:
+        return fallback(input, other)
+    if len(other_shape) == 2 and len(shape) > 2 and input.flags.c_contiguous:
+        return _product(input.reshape(-1, shape[-1]), other, None).reshape(*shape[:-1], other_shape[1])
+    if shape[:-2] != other_shape[:-2] or not _plain(input) or not _plain(other):
+        return fallback(input, other)
+    return _product(input, other, None)
+
+
+def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = None) -> Array:
+    """``input @ weight.T + bias``: (..., in), (out, in), (out,) -> (..., out)."""
+    shape, sizes = input.shape, weight.shape
+    if len(sizes) != 2 or len(shape) < 2 or shape[-1] != sizes[1] or not _served(input, weight):
+        return fallback(input, weight, bias)
+    if prod(shape) * sizes[0] < WORTHWHILE or (bias is not None and (bias.shape != sizes[:1] or not _served(bias))):
+        return fallback(input, weight, bias)
+    rows = input.reshape(-1, shape[-1])
+    if not _plain(rows) or not _plain(weight):
+        return fallback(input, weight, bias)
+    result = _product(rows, weight.T, bias)
+    return result if len(shape) == 2 else result.reshape(*shape[:-1], sizes[0])
+
+
+def _served(*arrays: Array) -> bool:
+    dtype = arrays[0].dtype
+    return dtype.name in DATA_TYPES and all(array.dtype == dtype for array in arrays)
+
+
+def _plain(array: Array) -> bool:
+    """Whether the matrices lie in memory by rows or by columns, and no two elements in one place."""
+    *batch, rows, columns = strides_of(array)
+    height, width = array.shape[-2:]
+    by_rows = (columns == 1 or width == 1) and rows >= width
+    by_columns = (rows == 1 or height == 1) and columns >= height
+    return (by_rows or by_columns) and all(step > 0 for step in batch)
+
+
+def _product(a: Array, b: Array, bias: Array | None) -> Array:
+    out = numpy.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    ends = a.shape, strides_of(a), b.shape, strides_of(b)
+    plan = plan_for(("matmul", a.dtype, ends, bias is not None), partial(_plan, ends, a.dtype, bias is not None))
+    plan.run(*((a, b, out) if bias is None else (a, b, out, numpy.ascontiguousarray(bias))))
+    return out
+
+
+def _plan(ends: tuple[Size, ...], dtype: Any, biased: bool, runtime: Runtime) -> Plan:
+    a, a_strides, b, b_strides = ends
+    plan = Plan(runtime)
+    inputs = {SRC: plan.operand(a, dtype, a_strides), WEIGHTS: plan.operand(b, dtype, b_strides)}
+    out = plan.operand((*a[:-1], b[-1]), dtype)
+    if biased:
+        inputs[BIAS] = plan.operand((*(1,) * (len(a) - 1), b[-1]), dtype)
+    description = made(
+        runtime.lib.dnnl_matmul_primitive_desc_create,
+        runtime.engine, inputs[SRC].layout.handle, inputs[WEIGHTS].layout.handle,
+        inputs[BIAS].layout.handle if biased else None, out.layout.handle, None,
+    )  # fmt: skip
+    plan.add(Primitive(runtime, description), inputs, {DST: out})
+    return plan
+
+
+KERNELS: dict[str, Kernel] = {"linear": linear, "matmul": matmul}
