@@ -36,7 +36,7 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
     shape, other_shape = input.shape, other.shape
     if len(shape) < 2 or len(other_shape) < 2 or shape[-1] != other_shape[-2] or not _served(input, other):
         return fallback(input, other)
-    if prod(shape) * other_shape[-1] < WORTHWHILE:
+    if prod(shape) * other_shape[-1] < max(WORTHWHILE, 1):
         return fallback(input, other)
     if len(other_shape) == 2 and len(shape) > 2 and input.flags.c_contiguous:
         return _product(input.reshape(-1, shape[-1]), other, None).reshape(*shape[:-1], other_shape[1])
@@ -50,7 +50,7 @@ def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = N
     shape, sizes = input.shape, weight.shape
     if len(sizes) != 2 or len(shape) < 2 or shape[-1] != sizes[1] or not _served(input, weight):
         return fallback(input, weight, bias)
-    if prod(shape) * sizes[0] < WORTHWHILE or (bias is not None and (bias.shape != sizes[:1] or not _served(bias))):
+    if prod(shape) * sizes[0] < max(WORTHWHILE, 1) or (bias is not None and (bias.shape != sizes[:1] or not _served(bias))):
         return fallback(input, weight, bias)
     rows = input.reshape(-1, shape[-1])
     if not _plain(rows) or not _plain(weight):

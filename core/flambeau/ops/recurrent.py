@@ -5,8 +5,9 @@ them: first the ``batch_sizes[0]`` rows of time 0, then the ``batch_sizes[1]`` r
 increasing. A padded batch is the case of equal sizes.
 
 What does not depend on the step before is computed for all steps at once: the product with the inputs, in the gradient
-also the gates (again, from the outputs, so that nothing but outputs and cells is kept) and the products that give the
-weights' gradients. Only the product with the hidden state and a few elementwise ops remain in the loop over time.
+the products that give the weights' gradients too. Only the product with the hidden state and a few elementwise ops
+remain in the loop over time. The gates are results of their own, kept for the gradient: to compute them again would
+cost as much as the forward pass.
 """
 
 from __future__ import annotations
@@ -232,8 +233,8 @@ def lstm_layer(
     w_hr: Tensor | None,
     batch_sizes: Any,
     reverse: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return hidden and cell states of all steps of a long short-term memory (Hochreiter and Schmidhuber, 1997).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hidden states, cell states and gates of all steps of a long short-term memory (Hochreiter and Schmidhuber, 1997).
 
     ``i, f, g, o = s(a_i), s(a_f), tanh(a_g), s(a_o)`` with ``a = w_ih x_t + b_ih + w_hh h_(t-1) + b_hh`` and the
     sigmoid s; ``c_t = f c_(t-1) + i g``; ``h_t = o tanh(c_t)``, multiplied by ``w_hr`` where there is one (Sak et al.,
@@ -248,7 +249,7 @@ def lstm_layer(
         reverse: from the last time to the first.
 
     Returns:
-        (rows, P) and (rows, H).
+        (rows, P), (rows, H) and (rows, 4 H), the gates in the order i, f, g, o.
     """
     size = c0.shape[1]
     by_input = xp.linear(input, w_ih, _both(xp, b_ih, b_hh))
@@ -257,28 +258,35 @@ def lstm_layer(
         w_hr = _transposed(xp, w_hr)
     first = batch_sizes[-1] if reverse else batch_sizes[0]
     hidden, cell = _rows(xp, h0, 0, first), _rows(xp, c0, 0, first)
-    outputs, cells = [], []
+    outputs, cells, kept = [], [], []
     for start, end in _steps(batch_sizes, reverse):
         hidden = _resized(xp, hidden, h0, end - start)
         cell = _resized(xp, cell, c0, end - start)
-        i, f, g, o = _lstm_gates(xp, xp.add(_rows(xp, by_input, start, end), xp.matmul(hidden, w_hh)), size)
+        gates = _lstm_gates(xp, xp.add(_rows(xp, by_input, start, end), xp.matmul(hidden, w_hh)), size)
+        i, f, g, o = _four(xp, gates, size)
         cell = xp.add(xp.mul(f, cell), xp.mul(i, g))
         hidden = xp.mul(o, xp.tanh(cell))
         if w_hr is not None:
             hidden = xp.matmul(hidden, w_hr)
         outputs.append(hidden)
         cells.append(cell)
-    return _joined(xp, outputs, reverse), _joined(xp, cells, reverse)
+        kept.append(gates)
+    return _joined(xp, outputs, reverse), _joined(xp, cells, reverse), _joined(xp, kept, reverse)
 
 
-def _lstm_gates(xp: Xp, sums: Any, size: int) -> tuple[Any, Any, Any, Any]:
-    first_two = xp.sigmoid(_columns(xp, sums, 0, 2 * size))
-    return (
-        _columns(xp, first_two, 0, size),
-        _columns(xp, first_two, size, 2 * size),
-        xp.tanh(_columns(xp, sums, 2 * size, 3 * size)),
-        xp.sigmoid(_columns(xp, sums, 3 * size, 4 * size)),
+def _lstm_gates(xp: Xp, sums: Any, size: int) -> Any:
+    return xp.cat(
+        [
+            xp.sigmoid(_columns(xp, sums, 0, 2 * size)),
+            xp.tanh(_columns(xp, sums, 2 * size, 3 * size)),
+            xp.sigmoid(_columns(xp, sums, 3 * size, 4 * size)),
+        ],
+        1,
     )
+
+
+def _four(xp: Xp, gates: Any, size: int) -> list[Any]:
+    return [_columns(xp, gates, k * size, (k + 1) * size) for k in range(4)]
 
 
 @lstm_layer.joint_vjp
@@ -291,30 +299,23 @@ def _(
     c0: Any,
     w_ih: Any,
     w_hh: Any,
-    b_ih: Any,
-    b_hh: Any,
     w_hr: Any,
     batch_sizes: Any,
     reverse: bool,
     results: Any,
 ) -> tuple[Any, ...]:
-    outputs, cells = results
+    outputs, cells, gates = results
     size = c0.shape[1]
     before = _previous(xp, outputs, h0, batch_sizes, reverse)
-    sums = xp.add(xp.linear(input, w_ih, _both(xp, b_ih, b_hh)), xp.matmul(before, _transposed(xp, w_hh)))
-    i, f, new, o = _lstm_gates(xp, sums, size)
+    i, f, new, o = _four(xp, gates, size)
     squashed = xp.tanh(cells)
     # The cotangents of a step's gates are these times those of its cell (the first three) and of its output.
     cells_before = _previous(xp, cells, c0, batch_sizes, reverse)
-    by_cell = xp.stack(
-        [
-            xp.mul(new, _sigmoid_slope(xp, i)),
-            xp.mul(cells_before, _sigmoid_slope(xp, f)),
-            xp.mul(i, _tanh_slope(xp, new)),
-        ],
-        1,
-    )
-    by_output = xp.mul(squashed, _sigmoid_slope(xp, o))
+    slopes = [_sigmoid_slope(xp, i), _sigmoid_slope(xp, f), _tanh_slope(xp, new), _sigmoid_slope(xp, o)]
+    by_cell = xp.stack([xp.mul(new, slopes[0]), xp.mul(cells_before, slopes[1]), xp.mul(i, slopes[2])], 1)
+    by_output = xp.mul(squashed, slopes[3])
+    # The gates themselves have a cotangent where this gradient is differentiated.
+    by_gates = None if g[2] is None else xp.mul(g[2], xp.cat(slopes, 1))
     cell_by_output = xp.mul(o, _tanh_slope(xp, squashed))
 
     of_hidden, of_cell = _Cotangent(xp), _Cotangent(xp)
@@ -334,6 +335,8 @@ def _(
         three = xp.mul(_rows(xp, by_cell, start, end), xp.reshape(cell, (rows, 1, size)))
         last = xp.mul(_rows(xp, by_output, start, end), unprojected)
         part = xp.cat([xp.reshape(three, (rows, 3 * size)), last], 1)
+        if by_gates is not None:
+            part = xp.add(part, _rows(xp, by_gates, start, end))
         sum_parts.append(part)
         of_hidden.value = xp.matmul(part, w_hh)
         of_cell.value = xp.mul(cell, _rows(xp, f, start, end))

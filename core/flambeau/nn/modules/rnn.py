@@ -495,7 +495,7 @@ class LSTM(RNNBase):
         batch_sizes: tuple[int, ...],
         reverse: bool,
     ) -> tuple[Tensor, ...]:
-        states: tuple[Tensor, ...] = TENSORS.lstm_layer(rows, *initial, *weights, batch_sizes, reverse)
+        states: tuple[Tensor, ...] = TENSORS.lstm_layer(rows, *initial, *weights, batch_sizes, reverse)[:2]
         return states
 
 
@@ -631,7 +631,7 @@ class LSTMCell(RNNCellBase):
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         x, h, c = self._prepared(input, hx, 2)
         weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        hidden, cell = TENSORS.lstm_layer(x, h, c, *weights, None, (x.shape[0],), False)
+        hidden, cell, _ = TENSORS.lstm_layer(x, h, c, *weights, None, (x.shape[0],), False)
         return (hidden, cell) if input.dim() == 2 else (hidden.squeeze(0), cell.squeeze(0))
 
 

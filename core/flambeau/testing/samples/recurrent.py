@@ -57,11 +57,12 @@ def _lstm(
 ) -> Any:
     def step(rows: Any, state: list[Any]) -> list[Any]:
         i, f, g, o = np.split(sum(_gates(rows, state[0], w_ih, w_hh, b_ih, b_hh)), 4, 1)
-        c = _sigmoid(f) * state[1] + _sigmoid(i) * np.tanh(g)
-        h = _sigmoid(o) * np.tanh(c)
-        return [h if w_hr is None else h @ w_hr.T, c]
+        gates = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
+        c = gates[1] * state[1] + gates[0] * gates[2]
+        h = gates[3] * np.tanh(c)
+        return [h if w_hr is None else h @ w_hr.T, c, np.concatenate(gates, 1)]
 
-    return tuple(run(x, [h0, c0], sizes, reverse, step))
+    return tuple(run(x, [h0, c0, np.zeros((len(c0), len(w_hh)))], sizes, reverse, step))
 
 
 def _weights(make: Maker, gates: int, hidden: int, out: int, bias: bool) -> list[Any]:
