@@ -68,6 +68,9 @@ _SIGNATURES = {
         _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p, *_GEOMETRY, c_void_p, c_void_p,
     ),
     "dnnl_matmul_primitive_desc_create": (_Out, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p),
+    "dnnl_pooling_forward_primitive_desc_create": (
+        _Out, c_void_p, c_int, c_int, c_void_p, c_void_p, _DimsIn, *_GEOMETRY, c_void_p,
+    ),
     "dnnl_eltwise_forward_primitive_desc_create": (
         _Out, c_void_p, c_int, c_int, c_void_p, c_void_p, c_float, c_float, c_void_p,
     ),

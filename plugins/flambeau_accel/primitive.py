@@ -28,8 +28,10 @@ FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD, BACKWARD_DATA = 64, 96, 128, 160
 #: Numbers of arguments.
 SRC, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT = 1, 17, 33, 41, 49, 50, 51, 52
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
+WORKSPACE = 64
 #: Queries for the layout that a primitive wants, by the number of the argument.
-_QUERIES = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134}
+_QUERIES = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134,
+            WORKSPACE: 135}  # fmt: skip
 
 #: Numbers of the data types by NumPy's names.
 DATA_TYPES = {"bfloat16": 2, "float32": 3}
@@ -189,6 +191,12 @@ class Plan:
     def operand(self, shape: Sequence[int], dtype: Any, strides: Sequence[int] | None = None) -> Operand:
         """An array of the caller, contiguous unless it has strides."""
         layout = Layout.of(self.runtime, shape, dtype, row_major(shape) if strides is None else strides)
+        memory = self._memory(layout)
+        self.operands.append(memory)
+        return Operand(layout, memory)
+
+    def operand_like(self, layout: Layout) -> Operand:
+        """An array of the caller, in a layout that a primitive has chosen."""
         memory = self._memory(layout)
         self.operands.append(memory)
         return Operand(layout, memory)
