@@ -31,7 +31,7 @@ Kernel = Callable[..., Any]
 WORTHWHILE = 4096
 
 # `dnnl_alg_kind_t`.
-GELU_TANH, GELU_ERF = 0x2B, 0x31
+RELU, GELU_TANH, GELU_ERF = 0x20, 0x2B, 0x31
 SOFTMAX, LOG_SOFTMAX = 0x30000, 0x30001
 
 
@@ -40,15 +40,6 @@ def _served(array: Array) -> bool:
 
 
 # -- element by element ----------------------------------------------------------------------------------------------
-
-
-def pointwise(algorithm: int, alpha: float = 0.0) -> Kernel:
-    """A kernel of one operand."""
-
-    def kernel(fallback: Kernel, input: Array) -> Array:
-        return _forward(algorithm, alpha, input) if _served(input) else fallback(input)
-
-    return kernel
 
 
 def _forward(algorithm: int, alpha: float, input: Array) -> Array:
@@ -71,27 +62,27 @@ def _forward_plan(algorithm: int, alpha: float, size: int, dtype: Any, runtime: 
     return plan
 
 
-def _backward(algorithm: int, g: Array, input: Array) -> Array:
+def _backward(algorithm: int, alpha: float, g: Array, input: Array) -> Array:
     g, input = contiguous(g), contiguous(input)
     out = numpy.empty(input.shape, input.dtype)
-    key = "eltwise backward", algorithm, input.size, input.dtype
-    plan_for(key, partial(_backward_plan, algorithm, input.size, input.dtype)).run(g, input, out)
+    key = "eltwise backward", algorithm, alpha, input.size, input.dtype
+    plan_for(key, partial(_backward_plan, algorithm, alpha, input.size, input.dtype)).run(g, input, out)
     return out
 
 
-def _backward_plan(algorithm: int, size: int, dtype: Any, runtime: Runtime) -> Plan:
+def _backward_plan(algorithm: int, alpha: float, size: int, dtype: Any, runtime: Runtime) -> Plan:
     plan = Plan(runtime)
     g, source, target = (plan.operand((size,), dtype) for _ in range(3))
     hint = Primitive(
         runtime,
         made(
             runtime.lib.dnnl_eltwise_forward_primitive_desc_create,
-            runtime.engine, FORWARD_TRAINING, algorithm, source.layout.handle, source.layout.handle, 0.0, 0.0, None,
+            runtime.engine, FORWARD_TRAINING, algorithm, source.layout.handle, source.layout.handle, alpha, 0.0, None,
         ),
     )  # fmt: skip
     description = made(
         runtime.lib.dnnl_eltwise_backward_primitive_desc_create,
-        runtime.engine, algorithm, target.layout.handle, g.layout.handle, source.layout.handle, 0.0, 0.0,
+        runtime.engine, algorithm, target.layout.handle, g.layout.handle, source.layout.handle, alpha, 0.0,
         hint.description, None,
     )  # fmt: skip
     plan.add(Primitive(runtime, description), {DIFF_DST: g, SRC: source}, {DIFF_SRC: target})
@@ -112,7 +103,19 @@ def gelu_backward(fallback: Kernel, g: Array, input: Array, approximate: str) ->
     """``g`` times the derivative of :func:`gelu`."""
     if not _served(input) or g.shape != input.shape or g.dtype != input.dtype:
         return fallback(g, input, approximate)
-    return _backward(_GELU[approximate], g, input)
+    return _backward(_GELU[approximate], 0.0, g, input)
+
+
+def leaky_relu(fallback: Kernel, input: Array, negative_slope: float = 0.01) -> Array:
+    """``input`` where it is positive, elsewhere ``negative_slope * input``."""
+    return _forward(RELU, negative_slope, input) if _served(input) else fallback(input, negative_slope)
+
+
+def leaky_relu_backward(fallback: Kernel, g: Array, input: Array, negative_slope: float) -> Array:
+    """``g`` where ``input`` is positive, elsewhere ``negative_slope * g``."""
+    if not _served(input) or g.shape != input.shape or g.dtype != input.dtype:
+        return fallback(g, input, negative_slope)
+    return _backward(RELU, negative_slope, g, input)
 
 
 # -- softmax ---------------------------------------------------------------------------------------------------------
@@ -186,6 +189,8 @@ def _softmax_backward_plan(algorithm: int, shape: tuple[int, ...], dtype: Any, r
 KERNELS: dict[str, Kernel] = {
     "gelu": gelu,
     "gelu_backward": gelu_backward,
+    "leaky_relu": leaky_relu,
+    "leaky_relu_backward": leaky_relu_backward,
     "softmax": softmax(SOFTMAX),
     "softmax_backward": softmax_backward(SOFTMAX),
     "log_softmax": softmax(LOG_SOFTMAX),

@@ -62,6 +62,8 @@ def convolution(
     geometry = stride, padding, dilation, groups
     if not transposed:
         return correlate(input, weight, bias, size, geometry)
+    if _narrow(weight, stride, groups):
+        return fallback(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     out = scatter(input, weight, size, geometry)
     if bias is not None:
         flat = out.reshape(*out.shape[:2], -1)
@@ -87,7 +89,10 @@ def convolution_backward(
         return fallback(g, input, weight, stride, padding, dilation, transposed, output_padding, groups, needs)
     geometry = stride, padding, dilation, groups
     gi = gw = gb = None
-    if needs[0]:
+    if needs[0] and not transposed and _narrow(weight, stride, groups):
+        settings = stride, padding, dilation, transposed, output_padding, groups
+        gi = fallback(g, input, weight, *settings, (True, False, False))[0]
+    elif needs[0]:
         size = input.shape[2:]
         gi = correlate(g, weight, None, size, geometry) if transposed else scatter(g, weight, size, geometry)
     if needs[1]:
@@ -125,6 +130,11 @@ def _served_size(
             ]
         )
     return size if min(size) > 0 else None
+
+
+def _narrow(weight: Array, stride: Size, groups: int) -> bool:
+    """Whether :func:`scatter` would give so few channels that oneDNN needs twice the time of BLAS."""
+    return groups == 1 and max(stride) > 1 and weight.shape[1] < 8
 
 
 # -- the three products ----------------------------------------------------------------------------------------------

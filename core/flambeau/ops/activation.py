@@ -70,9 +70,14 @@ def leaky_relu(xp: Xp, input: Tensor, negative_slope: Number = 0.01) -> Tensor:
     return xp.where(xp.gt(input, 0), input, xp.mul(input, negative_slope))
 
 
-leaky_relu.vjp(
-    input=lambda xp, g, input, negative_slope: xp.where(xp.gt(input, 0), g, xp.mul(g, negative_slope)),
-)
+@composite(public=())
+def leaky_relu_backward(xp: Xp, g: Tensor, input: Tensor, negative_slope: Number) -> Tensor:
+    """Return ``g`` where ``input`` is positive, elsewhere ``negative_slope * g``."""
+    return xp.where(xp.gt(input, 0), g, xp.mul(g, negative_slope))
+
+
+leaky_relu.vjp(input=lambda xp, g, input, negative_slope: xp.leaky_relu_backward(g, input, negative_slope))
+leaky_relu_backward.vjp(g=lambda xp, g, input, negative_slope: xp.leaky_relu_backward(g, input, negative_slope))
 
 
 @composite(dtype="promote", public=("function", "method", "functional"))

@@ -81,6 +81,12 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(3, 4), make.distinct(3, 4), 0.1)
 
 
+@case("leaky_relu_backward", lambda g, x, slope: np.where(x > 0, g, slope * g), constant=("input",))
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4), make.distinct(3, 4), 0.1)
+    yield sample(make(3, 4), make.distinct(3, 4), -0.5)
+
+
 def _gelu_backward(g: Any, x: Any, approximate: str) -> Any:
     step = 1e-5
     return g * (_gelu(x + step, approximate) - _gelu(x - step, approximate)) / (2 * step)
