@@ -154,7 +154,12 @@ def main() -> int:
         mean = math.exp(statistics.fmean(math.log(row["times as fast"]) for row in rows))
         print(f"geometric mean: {mean:.2f} times as fast as {arguments.vs}")
     if arguments.json:
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "threads": arguments.threads, "clock": arguments.clock}
+        machine = {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": arguments.threads,
+            "clock": arguments.clock,
+        }
         with open(arguments.json, "w") as file:
             json.dump({"date": time.strftime("%Y-%m-%d"), "machine": machine, "rows": rows}, file, indent=1)
             file.write("\n")

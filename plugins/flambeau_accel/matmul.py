@@ -50,7 +50,9 @@ def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = N
     shape, sizes = input.shape, weight.shape
     if len(sizes) != 2 or len(shape) < 2 or shape[-1] != sizes[1] or not _served(input, weight):
         return fallback(input, weight, bias)
-    if prod(shape) * sizes[0] < max(WORTHWHILE, 1) or (bias is not None and (bias.shape != sizes[:1] or not _served(bias))):
+    if prod(shape) * sizes[0] < max(WORTHWHILE, 1) or (
+        bias is not None and (bias.shape != sizes[:1] or not _served(bias))
+    ):
         return fallback(input, weight, bias)
     rows = input.reshape(-1, shape[-1])
     if not _plain(rows) or not _plain(weight):

@@ -52,7 +52,7 @@ GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT = 1, 2, 4
 
 def _served(*arrays: Array | None) -> bool:
     given = [array for array in arrays if array is not None]
-    return given[0].size >= WORTHWHILE and all(array.dtype == FLOAT for array in given)
+    return given[0].size >= max(WORTHWHILE, 1) and all(array.dtype == FLOAT for array in given)
 
 
 def _flags(weight: Array | None, bias: Array | None) -> int:

@@ -48,9 +48,7 @@ def max_pool(
     if not _served(input, kernel_size) or ceil_mode:
         return fallback(input, *window, ceil_mode)
     shape = input.shape[2:]
-    counts = tuple(
-        [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(shape, *window, strict=True)]
-    )
+    counts = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(shape, *window, strict=True)])
     # oneDNN passes over NaN and makes the lowest finite number of minus infinity: the sum of the input tells.
     if min(counts) < 1 or not isfinite(numpy.add.reduce(input, None)):
         return fallback(input, *window, ceil_mode)
@@ -64,14 +62,13 @@ def max_pool(
 
 def _served(input: Array, kernel_size: Size) -> bool:
     # With more than 256 places in a window the workspace would hold larger integers.
-    return input.size >= WORTHWHILE and input.dtype == numpy.float32 and prod(kernel_size) <= 256
+    return input.size >= max(WORTHWHILE, 1) and input.dtype == numpy.float32 and prod(kernel_size) <= 256
 
 
 def _max_plan(source: Size, target: Size, window: tuple[Size, ...], runtime: Runtime) -> Plan:
     kernel, stride, padding, dilation = window
     after = [
-        (c - 1) * s + d * (k - 1) + 1 - n - p
-        for c, n, k, s, p, d in zip(target[2:], source[2:], *window, strict=True)
+        (c - 1) * s + d * (k - 1) + 1 - n - p for c, n, k, s, p, d in zip(target[2:], source[2:], *window, strict=True)
     ]
     plan = Plan(runtime)
     dtype = numpy.dtype(numpy.float32)

@@ -293,4 +293,3 @@ def row_major(shape: Sequence[int]) -> Size:
     for i in range(len(shape) - 2, -1, -1):
         strides[i] = strides[i + 1] * max(shape[i + 1], 1)
     return tuple(strides)
-

@@ -1,0 +1,294 @@
+"""oneDNN's kernels beside the NumPy backend's in double precision, however small the arrays."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+import flambeau
+from flambeau import dispatch
+
+library = pytest.importorskip("flambeau_accel.library")
+if not library.is_installed():
+    pytest.skip("oneDNN is not installed", allow_module_level=True)
+
+from flambeau_accel import activation, convolution, matmul, normalization, pooling, primitive  # noqa: E402
+
+KERNELS = {
+    name: kernel
+    for theme in (activation, convolution, matmul, normalization, pooling)
+    for name, kernel in theme.KERNELS.items()
+}
+random = numpy.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def however_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for theme in (activation, matmul, normalization, pooling):
+        monkeypatch.setattr(theme, "WORTHWHILE", 0)
+    yield
+
+
+def normal(*shape: int) -> Any:
+    return random.standard_normal(shape).astype(numpy.float32)
+
+
+def refuse(*arguments: Any) -> Any:
+    raise AssertionError("the call was passed on")
+
+
+def below(name: str) -> Any:
+    """The kernel that the accelerator's takes the place of."""
+    kernel = dispatch.load(flambeau.device("cpu")).table[flambeau.ops.OPS[name].index]  # type: ignore[index]
+    return kernel.args[0]
+
+
+def wide(value: Any) -> Any:
+    return value.astype(numpy.float64) if isinstance(value, numpy.ndarray) and value.dtype.kind == "f" else value
+
+
+def check(name: str, *arguments: Any, rtol: float = 1e-4, atol: float = 1e-5) -> Any:
+    """oneDNN computes it, and what the NumPy kernel makes of the same numbers in float64."""
+    expected = below(name)(*[wide(a) for a in arguments])
+    own = KERNELS[name](refuse, *[a.copy() if name == "native_batch_norm" and a is not None and hasattr(a, "copy")
+                                  else a for a in arguments])  # fmt: skip
+    pairs = zip(own, expected, strict=True) if isinstance(own, tuple) else [(own, expected)]
+    for a, b in pairs:
+        assert (a is None) == (b is None), name
+        if a is not None:
+            assert a.shape == b.shape, name
+            numpy.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=name)
+    return own
+
+
+# -- convolution -------------------------------------------------------------------------------------------------------
+
+CONVOLUTIONS = [
+    # input, weight, stride, padding, dilation, groups
+    ((2, 3, 9), (4, 3, 3), (1,), (1,), (1,), 1),
+    ((2, 4, 11), (6, 2, 3), (2,), (2,), (2,), 2),
+    ((2, 3, 8, 7), (5, 3, 3, 2), (1, 1), (1, 0), (1, 1), 1),
+    ((2, 4, 9, 8), (4, 1, 3, 3), (2, 1), (1, 1), (1, 2), 4),
+    ((1, 16, 6, 6), (32, 16, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 8, 7, 7), (8, 8, 5, 5), (3, 2), (2, 2), (1, 1), 1),
+    ((1, 2, 5, 6, 4), (3, 2, 2, 3, 2), (1, 2, 1), (0, 1, 1), (1, 1, 2), 1),
+]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("biased", [False, True])
+def test_convolution(case: Any, biased: bool) -> None:
+    shape, sizes, stride, padding, dilation, groups = case
+    none = (0,) * len(stride)
+    x, w, b = normal(*shape), normal(*sizes), normal(sizes[0]) if biased else None
+    out = check("convolution", x, w, b, stride, padding, dilation, False, none, groups)
+    g = normal(*out.shape)
+    needs = (not convolution._narrow(w, stride, groups), True, True)
+    check("convolution_backward", g, x, w, stride, padding, dilation, False, none, groups, needs)
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_transposed_convolution(case: Any) -> None:
+    shape, sizes, stride, padding, dilation, groups = case
+    extra = tuple([min(1, s - 1) for s in stride])
+    x = normal(shape[0], sizes[0], *shape[2:])
+    w, b = normal(*sizes), normal(sizes[1] * groups)
+    if convolution._narrow(w, stride, groups):
+        with pytest.raises(AssertionError, match="passed on"):
+            KERNELS["convolution"](refuse, x, w, b, stride, padding, dilation, True, extra, groups)
+        return
+    out = check("convolution", x, w, b, stride, padding, dilation, True, extra, groups)
+    g = normal(*out.shape)
+    check("convolution_backward", g, x, w, stride, padding, dilation, True, extra, groups, (True, True, True))
+
+
+def test_convolution_of_views() -> None:
+    x = normal(2, 9, 8, 3).transpose(0, 3, 1, 2)
+    w = normal(3, 3, 5, 3).transpose(2, 3, 0, 1)
+    check("convolution", x, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)
+    check("convolution", x[::2, :, ::2], w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)
+
+
+def test_convolution_passes_on_what_it_does_not_serve() -> None:
+    x, w = normal(2, 3, 8, 8), normal(4, 3, 3, 3)
+    for a, b in ((wide(x), wide(w)), (x[:0], w), (normal(2, 3, 2, 2), normal(4, 3, 5, 5))):
+        with pytest.raises(AssertionError, match="passed on"):
+            KERNELS["convolution"](refuse, a, b, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1)
+
+
+# -- matrices ----------------------------------------------------------------------------------------------------------
+
+MATRICES = [
+    (normal(3, 4), normal(4, 5)), (normal(4, 3).T, normal(4, 5)), (normal(3, 4), normal(5, 4).T),
+    (normal(4, 3).T, normal(5, 4).T), (normal(2, 3, 4), normal(4, 5)), (normal(2, 3, 4), normal(2, 4, 5)),
+    (normal(2, 3, 4), normal(2, 5, 4).swapaxes(1, 2)), (normal(1, 4), normal(4, 5)), (normal(3, 1), normal(1, 5)),
+    (normal(2, 5, 3, 4).swapaxes(1, 2), normal(2, 5, 3, 4).transpose(0, 2, 3, 1)), (normal(3, 4), normal(4, 1)),
+    (normal(3, 8)[:, :4], normal(4, 5)), (normal(2, 1, 4), normal(2, 4, 1)), (normal(1, 1), normal(1, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(MATRICES)))
+def test_products(number: int) -> None:
+    a, b = MATRICES[number]
+    check("matmul", a, b)
+    if b.ndim == 2:
+        check("linear", a, b.T, None)
+        check("linear", a, b.T, normal(b.shape[1]))
+
+
+def test_products_pass_on_what_they_do_not_serve() -> None:
+    a, b = normal(6, 8), normal(8, 5)
+    refused = [(wide(a), wide(b)), (a[:, ::2], b[:4]), (a[:, ::-1], b), (numpy.broadcast_to(normal(6, 1), (6, 8)), b),
+               (a[:0], b), (normal(3, 0), normal(0, 5)), (normal(4), normal(4, 5)), (normal(3, 4), normal(5, 4)),
+               (normal(1, 3, 4), normal(2, 4, 5))]  # fmt: skip
+    for left, right in refused:
+        with pytest.raises(AssertionError, match="passed on"):
+            KERNELS["matmul"](refuse, left, right)
+
+
+# -- activation, softmax, normalization, pooling -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (33, 129)])
+def test_activations(shape: tuple[int, ...]) -> None:
+    x, g = normal(*shape) * 3, normal(*shape)
+    for approximate in ("none", "tanh"):
+        check("gelu", x, approximate)
+        check("gelu_backward", g, x, approximate)
+    check("leaky_relu", x, 0.2)
+    check("leaky_relu_backward", g, x, 0.2)
+    for dim in range(len(shape)):
+        for name in ("softmax", "log_softmax"):
+            out = check(name, x, dim)
+            check(name + "_backward", g, out, dim)
+
+
+def test_activations_of_views_and_special_values() -> None:
+    x = normal(6, 8).T[::2]
+    check("gelu", x, "none")
+    check("softmax", x, 0)
+    special = numpy.array([[0.0, -0.0, 1e4, -1e4, 88.0, -104.0, -numpy.inf, 3.0]], numpy.float32)
+    check("softmax", special, 1)
+    check("log_softmax", special, 1)
+    undefined = numpy.array([numpy.nan, numpy.inf, -numpy.inf, 1e30, -1e30], numpy.float32)
+    assert numpy.isnan(KERNELS["gelu"](refuse, undefined, "none")[0])
+    assert numpy.isnan(KERNELS["leaky_relu"](refuse, undefined, 0.1)[0])
+
+
+@pytest.mark.parametrize("affine", list(itertools.product([False, True], [False, True])))
+@pytest.mark.parametrize(("shape", "normalized"), [((6, 10), (10,)), ((2, 3, 4, 5), (4, 5)), ((3, 300), (300,))])
+def test_layer_norm(shape: tuple[int, ...], normalized: tuple[int, ...], affine: tuple[bool, bool]) -> None:
+    weight, bias = (normal(*normalized) if given else None for given in affine)
+    x, g = normal(*shape) + 3, normal(*shape)
+    _, mean, rstd = check("native_layer_norm", x, normalized, weight, bias, 1e-5)
+    needs = (True, weight is not None, bias is not None)
+    check("native_layer_norm_backward", g, x, mean, rstd, weight, normalized, needs)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("affine", list(itertools.product([False, True], [False, True])))
+@pytest.mark.parametrize("shape", [(8, 3), (4, 3, 5), (2, 16, 6, 7)])
+def test_batch_norm(shape: tuple[int, ...], affine: tuple[bool, bool], training: bool) -> None:
+    weight, bias = (normal(shape[1]) if given else None for given in affine)
+    x, g = normal(*shape) + 1, normal(*shape)
+    running = normal(shape[1]), numpy.abs(normal(shape[1])) + 0.5
+    _, mean, rstd = check("native_batch_norm", x, weight, bias, *running, training, 0.1, 1e-5)
+    needs = (True, weight is not None, bias is not None)
+    check("native_batch_norm_backward", g, x, weight, mean, rstd, training, needs, atol=1e-4)
+
+
+def test_batch_norm_moves_the_running_statistics() -> None:
+    x = normal(4, 3, 5)
+    own, expected = [numpy.ones(3, numpy.float32), numpy.ones(3, numpy.float32)], [numpy.ones(3), numpy.ones(3)]
+    KERNELS["native_batch_norm"](refuse, x, None, None, *own, True, 0.3, 1e-5)
+    below("native_batch_norm")(wide(x), None, None, *expected, True, 0.3, 1e-5)
+    numpy.testing.assert_allclose(own, expected, rtol=1e-5)
+
+
+POOLS = [
+    ((2, 3, 9), (2,), (2,), (0,), (1,)),
+    ((2, 3, 12, 11), (3, 2), (2, 2), (1, 1), (1, 1)),
+    ((1, 4, 9, 9), (3, 3), (1, 1), (1, 1), (2, 2)),
+    ((1, 2, 5, 6, 7), (2, 2, 3), (2, 1, 2), (0, 1, 1), (1, 1, 1)),
+]
+
+
+@pytest.mark.parametrize("case", POOLS, ids=str)
+def test_max_pool(case: Any) -> None:
+    shape, *window = case
+    ties = numpy.round(normal(*shape))  # the first of equal elements wins
+    for x in (normal(*shape), ties):
+        check("max_pool", x, *window, False)
+
+
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf, -numpy.inf])
+def test_max_pool_passes_on_what_is_not_finite(value: float) -> None:
+    x = normal(1, 1, 4, 4)
+    x[0, 0, 0, 0] = value
+    with pytest.raises(AssertionError, match="passed on"):
+        KERNELS["max_pool"](refuse, x, (2, 2), (2, 2), (0, 0), (1, 1), False)
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_kit_holds_with_every_call_accelerated(tmp_path: Path) -> None:
+    """The conformance kit with all thresholds at 0, on the ops that the accelerator has kernels for."""
+    (tmp_path / "however_small.py").write_text(
+        "from flambeau_accel import activation, matmul, normalization, pooling\n"
+        "for theme in (activation, matmul, normalization, pooling):\n    theme.WORTHWHILE = 0\n"
+    )
+    names = ["softmax", "gelu", "leaky", "norm", "conv", "pool", "matmul", "linear", "attention", "layer"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "however_small", "--pyargs", "flambeau.testing"]
+    command += ["--device", "cpu", "--dtype", "float32", "-p", "no:cacheprovider", "-k", " or ".join(names)]
+    path = ":".join([str(tmp_path), *[p for p in sys.path if p]])
+    done = subprocess.run(command, capture_output=True, text=True, env={**_environment(), "PYTHONPATH": path})
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+
+
+def test_threads_have_plans_of_their_own() -> None:
+    x, w = normal(4, 8, 16, 16), normal(8, 8, 3, 3)
+    expected = below("convolution")(x, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)
+    wrong: list[Any] = []
+
+    def work(scale: float) -> None:
+        for _ in range(20):
+            own = KERNELS["convolution"](refuse, x * scale, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)
+            if not numpy.allclose(own, expected * scale, rtol=1e-3, atol=1e-3):
+                wrong.append(scale)
+
+    threads = [threading.Thread(target=work, args=(scale,)) for scale in (1.0, 2.0, 3.0, 4.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_refused_call_names_itself() -> None:
+    runtime = primitive._local.runtime
+    with pytest.raises(primitive.OneDNNError, match="dnnl_memory_desc_create_with_strides: invalid arguments"):
+        primitive.Layout.of(runtime, (2, -3), numpy.dtype(numpy.float32), (1, 1))
+
+
+def test_plugins_can_be_left_out() -> None:
+    code = "import flambeau, flambeau.dispatch as d; print(d.kernel_origins('cpu')['convolution'])"
+    for disabled, origin in (("", "accel"), ("accel", "numpy")):
+        environment = {**_environment(), "FLAMBEAU_DISABLE_PLUGINS": disabled}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.stdout.strip() == origin, done.stderr
