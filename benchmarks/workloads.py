@@ -5,6 +5,7 @@ A workload is a function of the library that prepares everything and returns the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +39,7 @@ def training(torch: Any, model: Any, loss: Callable[[], Any], optimizer: Any = N
 def mlp(torch: Any, *sizes: int) -> Any:
     nn = torch.nn
     layers: list[Any] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

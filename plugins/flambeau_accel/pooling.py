@@ -87,7 +87,8 @@ def _max_plan(source: Size, target: Size, window: tuple[Size, ...], runtime: Run
 def _flat_indices(which: Array, shape: Size, counts: Size, window: tuple[Size, ...]) -> Array:
     """Flat indices into the plane from the numbers of the winners in their windows."""
     steps = [prod(shape[i + 1 :]) for i in range(len(shape))]
-    places, origins = numpy.zeros((), numpy.int64), numpy.zeros((), numpy.int64)
+    places: Array = numpy.zeros((), numpy.int64)
+    origins: Array = numpy.zeros((), numpy.int64)
     for k, s, p, d, c, step in zip(*window, counts, steps, strict=True):
         places = places[..., None] + numpy.arange(k) * (d * step)
         origins = origins[..., None] + (numpy.arange(c) * s - p) * step

@@ -1,8 +1,8 @@
 """oneDNN's objects with Python names: descriptions of memory, primitives, and plans that run several of them.
 
 A kernel is a :class:`Plan`: primitives that were made once for certain shapes, strides and settings, and whose
-arguments are pointed at new arrays on each call. oneDNN may want an operand in a layout of its own choice; the plan then
-reorders it first, into memory that all plans of a thread share, since nothing in it outlives a call.
+arguments are pointed at new arrays on each call. oneDNN may want an operand in a layout of its own choice; the plan
+then reorders it first, into memory that all plans of a thread share, since nothing in it outlives a call.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def check(status: int, what: str) -> None:
 def made(function: Callable[..., int], *args: Any) -> c_void_p:
     """The object that a ``dnnl_..._create`` makes; its first argument is where to put it."""
     handle = c_void_p()
-    check(function(byref(handle), *args), function.__name__)  # type: ignore[attr-defined]
+    check(function(byref(handle), *args), function.__name__)
     return handle
 
 

@@ -234,7 +234,7 @@ def lstm_layer(
     batch_sizes: Any,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return hidden states, cell states and gates of all steps of a long short-term memory (Hochreiter and Schmidhuber, 1997).
+    """Return the hidden states, cell states and gates of a long short-term memory (Hochreiter, Schmidhuber, 1997).
 
     ``i, f, g, o = s(a_i), s(a_f), tanh(a_g), s(a_o)`` with ``a = w_ih x_t + b_ih + w_hh h_(t-1) + b_hh`` and the
     sigmoid s; ``c_t = f c_(t-1) + i g``; ``h_t = o tanh(c_t)``, multiplied by ``w_hr`` where there is one (Sak et al.,
