@@ -36,7 +36,7 @@ SOFTMAX, LOG_SOFTMAX = 0x30000, 0x30001
 
 
 def _served(array: Array) -> bool:
-    return array.size >= max(WORTHWHILE, 1) and array.dtype.name in DATA_TYPES and array.ndim > 0
+    return array.size >= max(WORTHWHILE, 1) and array.dtype in DATA_TYPES and array.ndim > 0
 
 
 # -- element by element ----------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def _served_size(
     """The spatial size of the result; None for what is left to the next kernel: other dtypes, nothing to compute,
     shapes that do not fit (it says what is wrong)."""
     kernel = weight.shape[2:]
-    if input.dtype.name not in DATA_TYPES or weight.dtype != input.dtype or not 1 <= len(kernel) <= 3:
+    if input.dtype not in DATA_TYPES or weight.dtype != input.dtype or not 1 <= len(kernel) <= 3:
         return None
     if not input.size or not weight.size or len(input.shape) != len(weight.shape):
         return None

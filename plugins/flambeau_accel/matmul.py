@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy
@@ -33,10 +32,12 @@ WORTHWHILE = 400_000
 
 def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
     """The matrix product of matrices or of equal batches of them; of a batch and a matrix as one large product."""
+    if input.size * other.size < WORTHWHILE:  # not more multiplications than this
+        return fallback(input, other)
     shape, other_shape = input.shape, other.shape
     if len(shape) < 2 or len(other_shape) < 2 or shape[-1] != other_shape[-2] or not _served(input, other):
         return fallback(input, other)
-    if prod(shape) * other_shape[-1] < max(WORTHWHILE, 1):
+    if input.size * other_shape[-1] < max(WORTHWHILE, 1):
         return fallback(input, other)
     if len(other_shape) == 2 and len(shape) > 2 and input.flags.c_contiguous:
         return _product(input.reshape(-1, shape[-1]), other, None).reshape(*shape[:-1], other_shape[1])
@@ -47,12 +48,14 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
 
 def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = None) -> Array:
     """``input @ weight.T + bias``: (..., in), (out, in), (out,) -> (..., out)."""
+    if input.size * weight.size < WORTHWHILE:
+        return fallback(input, weight, bias)
     shape, sizes = input.shape, weight.shape
     if len(sizes) != 2 or len(shape) < 2 or shape[-1] != sizes[1] or not _served(input, weight):
         return fallback(input, weight, bias)
-    if prod(shape) * sizes[0] < max(WORTHWHILE, 1) or (
-        bias is not None and (bias.shape != sizes[:1] or not _served(bias))
-    ):
+    if bias is not None and (bias.shape != sizes[:1] or not _served(input, bias)):
+        return fallback(input, weight, bias)
+    if input.size * sizes[0] < max(WORTHWHILE, 1):
         return fallback(input, weight, bias)
     rows = input.reshape(-1, shape[-1])
     if not _plain(rows) or not _plain(weight):
@@ -61,9 +64,8 @@ def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = N
     return result if len(shape) == 2 else result.reshape(*shape[:-1], sizes[0])
 
 
-def _served(*arrays: Array) -> bool:
-    dtype = arrays[0].dtype
-    return dtype.name in DATA_TYPES and all(array.dtype == dtype for array in arrays)
+def _served(one: Array, other: Array) -> bool:
+    return one.dtype in DATA_TYPES and one.dtype == other.dtype
 
 
 def _plain(array: Array) -> bool:

@@ -50,9 +50,10 @@ FLOAT = numpy.dtype(numpy.float32)
 GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT = 1, 2, 4
 
 
-def _served(*arrays: Array | None) -> bool:
-    given = [array for array in arrays if array is not None]
-    return given[0].size >= max(WORTHWHILE, 1) and all(array.dtype == FLOAT for array in given)
+def _served(input: Array, *others: Array | None) -> bool:
+    if input.size < max(WORTHWHILE, 1) or input.dtype != FLOAT:
+        return False
+    return all(array is None or array.dtype == FLOAT for array in others)
 
 
 def _flags(weight: Array | None, bias: Array | None) -> int:

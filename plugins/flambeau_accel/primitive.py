@@ -33,8 +33,17 @@ WORKSPACE = 64
 _QUERIES = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134,
             WORKSPACE: 135}  # fmt: skip
 
-#: Numbers of the data types by NumPy's names.
-DATA_TYPES = {"bfloat16": 2, "float32": 3}
+
+def _data_types() -> dict[Any, int]:
+    try:
+        import ml_dtypes
+    except ImportError:
+        return {numpy.dtype(numpy.float32): 3}
+    return {numpy.dtype(numpy.float32): 3, numpy.dtype(ml_dtypes.bfloat16): 2}
+
+
+#: Numbers of the data types that are served, by NumPy's dtype.
+DATA_TYPES = _data_types()
 
 
 class OneDNNError(RuntimeError):
@@ -128,7 +137,7 @@ class Layout:
     @classmethod
     def of(cls, runtime: Runtime, shape: Sequence[int], dtype: Any, strides: Sequence[int] | None = None) -> Layout:
         """The layout with these strides, in elements; without them, whichever is best."""
-        kind = DATA_TYPES[dtype.name]
+        kind = DATA_TYPES[dtype]
         if strides is None:
             make, order = runtime.lib.dnnl_memory_desc_create_with_tag, ANY_LAYOUT
         else:
