@@ -46,7 +46,7 @@ class Generator:
 
     def __init__(self, device: DeviceLike = "cpu") -> None:
         self.device = devices.get_default_device() if device is None else device_class(device)
-        self._seed = DEFAULT_SEED
+        self._initial = self._seed = DEFAULT_SEED
         self._offset = 0
         self._lock = threading.Lock()
 
@@ -60,9 +60,15 @@ class Generator:
         if not -(1 << 63) <= seed < 1 << 64:
             raise RuntimeError(f"manual_seed: expected a seed within [-2**63, 2**64), got {seed}")
         with self._lock:
-            self._seed = seed % (1 << 64)
+            self._initial = self._seed = seed % (1 << 64)
             self._offset = 0
         return self
+
+    def restart(self, seed: int) -> None:
+        """Go to the beginning of another seed's stream; :meth:`initial_seed` stays as it is."""
+        with self._lock:
+            self._seed = seed
+            self._offset = 0
 
     def seed(self) -> int:
         """Seed from the operating system's entropy and return the seed."""
@@ -71,8 +77,8 @@ class Generator:
         return seed
 
     def initial_seed(self) -> int:
-        """The seed."""
-        return self._seed
+        """The seed that was last given."""
+        return self._initial
 
     def reserve(self, blocks: int) -> tuple[int, int]:
         """Take ``blocks`` counter blocks from the stream; return the seed and the offset of the first."""
@@ -102,14 +108,14 @@ class Generator:
             raise RuntimeError(f"set_state: expected a state of {_STATE_BYTES} bytes, got {new_state.numel()}")
         data = bytes(new_state.tolist())
         with self._lock:
-            self._seed = int.from_bytes(data[:8], "little")
+            self._initial = self._seed = int.from_bytes(data[:8], "little")
             self._offset = int.from_bytes(data[8:], "little")
 
     def clone_state(self) -> Generator:
         """Another generator in the same state."""
         copied = Generator(self.device)
         with self._lock:
-            copied._seed, copied._offset = self._seed, self._offset
+            copied._initial, copied._seed, copied._offset = self._initial, self._seed, self._offset
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,11 +127,67 @@ class Generator:
 
 def _rebuild_generator(device: str, seed: int, offset: int) -> Generator:
     generator = Generator(device)
-    generator._seed, generator._offset = seed, offset
+    generator._initial, generator._seed, generator._offset = seed, seed, offset
     return generator
 
 
-default_generator = Generator()
+class _DefaultGenerator(Generator):
+    """The generator of those who name none. A thread may have another in its place for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_place: dict[int, Generator] = {}  # by thread
+
+    def exchange(self, other: Generator | None) -> Generator | None:
+        """Let this thread use ``other`` instead (None: this one again); returns what it used instead until now."""
+        thread = threading.get_ident()
+        before = self._in_place.pop(thread, None)
+        if other is not None:
+            self._in_place[thread] = other
+        return before
+
+    def _other(self) -> Generator | None:
+        return self._in_place.get(threading.get_ident()) if self._in_place else None
+
+    def reserve(self, blocks: int) -> tuple[int, int]:
+        other = self._other()
+        return super().reserve(blocks) if other is None else other.reserve(blocks)
+
+    def manual_seed(self, seed: int) -> Generator:
+        other = self._other()
+        if other is None:
+            return super().manual_seed(seed)
+        other.manual_seed(seed)
+        return self
+
+    def restart(self, seed: int) -> None:
+        other = self._other()
+        if other is None:
+            super().restart(seed)
+        else:
+            other.restart(seed)
+
+    def initial_seed(self) -> int:
+        other = self._other()
+        return self._initial if other is None else other.initial_seed()
+
+    def get_state(self) -> Tensor:
+        other = self._other()
+        return super().get_state() if other is None else other.get_state()
+
+    def set_state(self, new_state: Tensor) -> None:
+        other = self._other()
+        if other is None:
+            super().set_state(new_state)
+        else:
+            other.set_state(new_state)
+
+    def clone_state(self) -> Generator:
+        other = self._other()
+        return super().clone_state() if other is None else other.clone_state()
+
+
+default_generator = _DefaultGenerator()
 
 
 def manual_seed(seed: int) -> Generator:
@@ -162,12 +224,11 @@ def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cuda
     if not enabled:
         yield
         return
-    before = default_generator.clone_state()
+    before = default_generator.get_state()
     try:
         yield
     finally:
-        with default_generator._lock:
-            default_generator._seed, default_generator._offset = before._seed, before._offset
+        default_generator.set_state(before)
 
 
 # -- drawing -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import warnings
@@ -12,10 +13,14 @@ from typing import Any, Generic, TypeVar
 from flambeau.utils.data import worker
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import Dataset, IterableDataset
-from flambeau.utils.data.fetch import make_fetcher
+from flambeau.utils.data.fetch import draws_nothing, make_fetcher
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler, random_seed
+from flambeau.utils.data.seeds import SetAside, seed_batch
 
 T_co = TypeVar("T_co", covariant=True)
+
+#: The ``multiprocessing_context`` whose workers are threads of this process.
+THREAD = "thread"
 
 _FIXED = frozenset({"batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"})
 
@@ -24,10 +29,17 @@ class DataLoader(Generic[T_co]):
     """Batches of a dataset (``torch.utils.data.DataLoader``). Iterate over it as often as you like.
 
     With ``num_workers`` processes the batches are fetched and collated there and come through shared memory; their
-    order is that of the sampler all the same. In worker ``i`` the generators of flambeau, Python and NumPy are seeded
-    with a base seed, drawn from ``generator``, plus ``i``. An exception in a worker is raised here, with its type and
-    its traceback as text; when a worker dies, a RuntimeError says so. Workers end with the pass, with the iterator
-    that a ``break`` leaves behind, and with this process, however it ends.
+    order is that of the sampler all the same. An exception in a worker is raised here, with its type and its traceback
+    as text; when a worker dies, a RuntimeError says which and how. Workers end with the pass, with the iterator that a
+    ``break`` leaves behind, and with this process, however it ends.
+
+    A pass is the same with any number of workers, processes or threads, random augmentation included: each draws one
+    seed from ``generator``, and before a batch is made, here or in a worker, the generators of flambeau, Python and
+    NumPy are seeded from it and the batch's number. The program's own state of these generators is not touched. (What
+    an :class:`~flambeau.utils.data.IterableDataset` yields may depend on the number of workers, since each has a copy.)
+
+    With ``multiprocessing_context="thread"`` the workers are threads, which share the dataset with this one and copy
+    nothing: the better choice where most of the time goes into NumPy on large arrays or into reading files.
 
     Where processes are forked (the default on Linux up to Python 3.13) the workers inherit what this process has
     open. A fork goes wrong when other threads hold locks and for open devices: use
@@ -41,18 +53,20 @@ class DataLoader(Generic[T_co]):
         sampler: an iterable of indices, in place of ``shuffle``.
         batch_sampler: an iterable of lists of indices, in place of ``batch_size``, ``shuffle``, ``sampler`` and
             ``drop_last``.
-        num_workers: how many processes fetch batches; 0 for this one.
+        num_workers: how many processes (or threads) fetch batches; 0 for this one.
         collate_fn: makes a batch of a list of samples; :func:`~flambeau.utils.data.default_collate` unless given
             (:func:`~flambeau.utils.data.default_convert`, for a sample, where there are no batches).
-        pin_memory: accepted; memory on the host is as it is.
+        pin_memory: accepted, with PyTorch's warning where there is no accelerator; memory is as it is.
         drop_last: leave out a last batch that is shorter.
         timeout: seconds to wait for a batch from the workers; 0 for as long as it takes.
-        worker_init_fn: called with the worker's number in each worker, after seeding.
-        multiprocessing_context: ``"fork"``, ``"spawn"``, ``"forkserver"`` or a context of :mod:`multiprocessing`.
+        worker_init_fn: called with the worker's number in each worker, after its generators have been seeded with
+            ``get_worker_info().seed``.
+        multiprocessing_context: ``"fork"``, ``"spawn"``, ``"forkserver"`` or a context of :mod:`multiprocessing`;
+            ``"thread"`` for threads.
         generator: where the order and the base seed come from; the default generator when None.
         prefetch_factor: batches that each worker fetches ahead, 2 unless given.
         persistent_workers: keep the workers, and their copies of the dataset, from one pass to the next.
-        pin_memory_device: accepted.
+        pin_memory_device: accepted; as in PyTorch the present accelerator is meant.
         in_order: when False, batches come as they are ready.
 
     Raises:
@@ -132,7 +146,7 @@ class DataLoader(Generic[T_co]):
 
     @property
     def multiprocessing_context(self) -> Any:
-        """How workers are started: None (the platform's way) or a context of :mod:`multiprocessing`."""
+        """How workers are started: None (the platform's way), a context of :mod:`multiprocessing`, or "thread"."""
         return self._context
 
     @multiprocessing_context.setter
@@ -142,6 +156,8 @@ class DataLoader(Generic[T_co]):
         self._context = context
 
     def __iter__(self) -> Iterator[Any]:
+        if self.pin_memory:
+            _warn_of_pinning(self.pin_memory_device)
         if self.num_workers == 0:
             return _LocalIterator(self)
         if self.persistent_workers and self._iterator is not None and not self._iterator.closed:
@@ -217,14 +233,16 @@ def _checked_context(context: Any, num_workers: int) -> Any:
             "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got "
             f"num_workers={num_workers}"
         )
+    if context == THREAD:
+        return context
     import multiprocessing.context
 
     if isinstance(context, str):
         methods = multiprocessing.get_all_start_methods()
         if context not in methods:
             raise ValueError(
-                f"multiprocessing_context option should specify a valid start method in {methods!r}, but got "
-                f"multiprocessing_context={context!r}"
+                f"multiprocessing_context option should specify a valid start method in {[*methods, THREAD]!r}, but "
+                f"got multiprocessing_context={context!r}"
             )
         return multiprocessing.get_context(context)
     if not isinstance(context, multiprocessing.context.BaseContext):
@@ -245,6 +263,23 @@ def _warn_of_many_workers(num_workers: int) -> None:
             f"This DataLoader will create {num_workers} worker processes in total. Our suggested max number of worker "
             f"in current system is {usable}, the processors that this process may use; more workers than that can "
             "make loading slower.",
+            stacklevel=3,
+        )
+
+
+def _warn_of_pinning(named: str) -> None:
+    from flambeau import cuda
+
+    if named:
+        warnings.warn(
+            "pin_memory_device is deprecated, the current accelerator will be used as the device, "
+            f"ignore pin_memory_device='{named}'.",
+            stacklevel=3,
+        )
+    if not cuda.is_available():
+        warnings.warn(
+            "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be "
+            "used.",
             stacklevel=3,
         )
 
@@ -270,7 +305,8 @@ class _LoaderIterator:
         self._index_sampler = loader._index_sampler
         self._indices = iter(self._index_sampler)
         # Drawn in either case, so that the order does not depend on the number of workers.
-        self._base_seed = random_seed(loader.generator)
+        self._generator = loader.generator
+        self._pass_seed = random_seed(loader.generator)
         self._yielded = 0
 
     def __iter__(self) -> _LoaderIterator:
@@ -308,16 +344,26 @@ class _LocalIterator(_LoaderIterator):
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         super().__init__(loader)
-        self._fetcher = make_fetcher(
-            loader.dataset, loader._iterable, loader.batch_sampler is not None, loader.collate_fn, loader.drop_last
-        )
+        dataset, batched, collate_fn = loader.dataset, loader.batch_sampler is not None, loader.collate_fn
+        quiet = draws_nothing(dataset, batched, collate_fn)
+        self._numbers = itertools.count()
+        self._set_aside = None if quiet else SetAside()
+        with self._set_aside or contextlib.nullcontext():
+            if not quiet:
+                seed_batch(self._pass_seed, 0)
+            self._fetcher = make_fetcher(dataset, loader._iterable, batched, collate_fn, loader.drop_last)
 
     def _next_batch(self) -> Any:
-        return self._fetcher(next(self._indices))
+        index = next(self._indices)
+        if self._set_aside is None:
+            return self._fetcher(index)
+        with self._set_aside:
+            seed_batch(self._pass_seed, next(self._numbers))
+            return self._fetcher(index)
 
 
 class _WorkersIterator(_LoaderIterator):
-    """Has worker processes fetch.
+    """Has workers fetch.
 
     Batches are numbered as the sampler yields them. For each that is used, one more is given out, to whoever is next
     in turn: which worker makes which batch does not depend on their speed (unless ``in_order`` is False).
@@ -325,10 +371,6 @@ class _WorkersIterator(_LoaderIterator):
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         super().__init__(loader)
-        import multiprocessing
-
-        from flambeau.utils.data.pool import WorkerPool
-
         setups = [
             worker.Setup(
                 dataset=loader.dataset,
@@ -338,7 +380,7 @@ class _WorkersIterator(_LoaderIterator):
                 drop_last=loader.drop_last,
                 id=worker_id,
                 num_workers=loader.num_workers,
-                base_seed=self._base_seed,
+                base_seed=self._pass_seed,
                 init_fn=loader.worker_init_fn,
                 parent_pid=os.getpid(),
             )
@@ -347,8 +389,7 @@ class _WorkersIterator(_LoaderIterator):
         self._in_order = loader.in_order
         self._persistent = loader.persistent_workers
         self._ahead = max(loader.prefetch_factor or 0, 1) * loader.num_workers
-        context = loader.multiprocessing_context or multiprocessing.get_context()
-        self._pool = WorkerPool(setups, context, loader.timeout)
+        self._pool = _make_pool(setups, loader.multiprocessing_context, loader.timeout)
         self._close = weakref.finalize(self, self._pool.close)
         self._epoch = 0
         self._failed = False
@@ -362,6 +403,7 @@ class _WorkersIterator(_LoaderIterator):
     def restart(self) -> None:
         """Begin another pass with the same workers, whatever has become of the last."""
         self._indices = iter(self._index_sampler)
+        self._pass_seed = random_seed(self._generator)
         self._yielded = 0
         for worker_id, note in self._arrived.values():
             self._pool.discard(worker_id, note)
@@ -420,7 +462,7 @@ class _WorkersIterator(_LoaderIterator):
             self._active.append(worker_id)
         else:
             worker_id = min(self._active, key=self._pool.pending)
-        self._pool.submit(worker_id, self._epoch, self._assigned, index)
+        self._pool.submit(worker_id, self._epoch, self._assigned, self._pass_seed, index)
         self._assigned += 1
         self._waiting += 1
 
@@ -444,6 +486,19 @@ class _WorkersIterator(_LoaderIterator):
 
     def _ended_by_errors(self) -> _EndedByErrors:
         return _EndedByErrors(self)
+
+
+def _make_pool(setups: list[worker.Setup], context: Any, timeout: float) -> Any:
+    """Workers, processes or threads."""
+    if context == THREAD:
+        from flambeau.utils.data.threads import ThreadPool
+
+        return ThreadPool(setups, timeout)
+    import multiprocessing
+
+    from flambeau.utils.data.pool import WorkerPool
+
+    return WorkerPool(setups, context or multiprocessing.get_context(), timeout)
 
 
 class _EndedByErrors:

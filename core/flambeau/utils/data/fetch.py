@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.utils.data.collate import is_default_for_tensors
+from flambeau.utils.data.dataset import Subset, TensorDataset
 
 #: From what the index sampler yields to a collated batch (or sample); StopIteration when the dataset has no more.
 Fetcher = Callable[[Any], Any]
@@ -27,6 +28,13 @@ def make_fetcher(
     if not batched:
         return lambda index: collate_fn(dataset[index])
     return lambda indices: _fetch_batch(dataset, indices, collate_fn)
+
+
+def draws_nothing(dataset: Any, batched: bool, collate_fn: Callable[[Any], Any]) -> bool:
+    """Whether batches are made by code of this package alone, which draws no random numbers."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return batched and type(dataset) is TensorDataset and is_default_for_tensors(collate_fn)
 
 
 def _fetch_batch(dataset: Any, indices: list[Any], collate_fn: Callable[[Any], Any]) -> Any:

@@ -33,6 +33,7 @@ class _Worker:
                     target=worker.main, args=(setup, theirs), name=f"flambeau-loader-{setup.id}", daemon=True
                 )
                 self.process.start()
+        self.id, self.of = setup.id, setup.num_workers
         self.receiver = Receiver(self.connection)
         self.pending = 0  # tasks that it has not answered
 
@@ -63,7 +64,7 @@ class WorkerPool:
         """How many tasks a worker has not answered yet."""
         return self._workers[worker_id].pending
 
-    def submit(self, worker_id: int, epoch: int, number: int, index: Any) -> None:
+    def submit(self, worker_id: int, epoch: int, number: int, pass_seed: int, index: Any) -> None:
         """Ask a worker for the batch at ``index``; the answer's header is ``(epoch, number, status)``.
 
         Raises:
@@ -72,7 +73,7 @@ class WorkerPool:
         to = self._workers[worker_id]
         # Opened by the worker where an error is the batch's, not in the thread that reads the pipe.
         content = bytes(ForkingPickler.dumps(index))
-        task = pickle.dumps((epoch, number, to.receiver.returned(), content))
+        task = pickle.dumps((epoch, number, pass_seed, to.receiver.returned(), content))
         try:
             to.connection.send_bytes(task)
         except (BrokenPipeError, ConnectionResetError):
@@ -91,9 +92,10 @@ class WorkerPool:
                 watched[one.connection] = watched[one.process.sentinel] = one
         ready = wait(list(watched), self._timeout or None)
         if not ready:
+            busy = ", ".join(f"{one.id} (pid {one.process.pid})" for one in self._workers if one.pending)
             raise RuntimeError(
-                f"DataLoader timed out after {self._timeout} seconds: no worker has finished a batch; give the loader "
-                "a longer timeout or more workers"
+                f"DataLoader timed out after {self._timeout} seconds: no worker has finished a batch (waiting for "
+                f"{busy}); give the loader a longer timeout or more workers"
             )
         received: list[tuple[int, Note]] = []
         for worker_id, one in enumerate(self._workers):
@@ -152,8 +154,8 @@ def _obituary(dead: _Worker) -> str:
             how += f" (killed by {signal.Signals(-code).name}"
             how += "; out of memory?)" if -code == getattr(signal, "SIGKILL", 0) else ")"
     return (
-        f"DataLoader worker (pid(s) {dead.process.pid}) exited unexpectedly with {how}; "
-        "with num_workers=0 an error in the dataset shows where it comes from"
+        f"DataLoader worker (pid(s) {dead.process.pid}) exited unexpectedly with {how}; it was number {dead.id} of "
+        f"{dead.of}, counted from 0; with num_workers=0 an error in the dataset shows where it comes from"
     )
 
 

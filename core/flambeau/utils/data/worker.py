@@ -1,14 +1,13 @@
-"""A worker process of a loader: what runs there, and what code that runs there can ask.
+"""A worker of a loader, process or thread: what runs there, and what code that runs there can ask.
 
-The parent writes tasks to a pipe; a thread of the worker reads them, so that the parent never waits to get rid of
-one. That thread also watches over the parent: when it is gone, however it ended, the worker ends too.
+To a process the parent writes tasks to a pipe; a thread of the worker reads them, so that the parent never waits to
+get rid of one. That thread also watches over the parent: when it is gone, however it ended, the worker ends too.
 """
 
 from __future__ import annotations
 
 import os
 import queue
-import random
 import signal
 import threading
 import time
@@ -35,13 +34,13 @@ BATCH, FAILURE, END = range(3)
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """About the worker process that asks (``torch.utils.data.get_worker_info``).
+    """About the worker that asks (``torch.utils.data.get_worker_info``).
 
     Attributes:
         id: the worker's number, from 0.
         num_workers: how many there are.
-        seed: what the worker's random number generators were seeded with; ``flambeau.initial_seed()`` there.
-        dataset: the worker's own copy of the dataset.
+        seed: what the worker's random number generators were seeded with when it began: the base seed plus ``id``.
+        dataset: the worker's copy of the dataset; for a thread the dataset itself.
     """
 
     id: int
@@ -50,13 +49,23 @@ class WorkerInfo:
     dataset: Any
 
 
-_info: WorkerInfo | None = None
+class _ThisThread(threading.local):
+    info: WorkerInfo | None = None  # where the worker is a thread
+
+
+_info: WorkerInfo | None = None  # where the worker is this process
+_this_thread = _ThisThread()
 _sender: Sender | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """Which worker process of a loader this code runs in; None in the main process."""
-    return _info
+    """Which worker of a loader this code runs in; None in the main process."""
+    return _this_thread.info or _info
+
+
+def enter_thread(info: WorkerInfo) -> None:
+    """Make the calling thread a worker."""
+    _this_thread.info = info
 
 
 def shared_array(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -86,6 +95,10 @@ class Setup:
     init_fn: Callable[[int], None] | None
     parent_pid: int
 
+    def info(self) -> WorkerInfo:
+        """What :func:`get_worker_info` says in the worker."""
+        return WorkerInfo(self.id, self.num_workers, self.base_seed + self.id, self.dataset)
+
 
 class Failure:
     """An exception on its way to the parent process.
@@ -109,8 +122,8 @@ class Failure:
 
     def reraise(self) -> NoReturn:
         """Raise an exception of the same type whose text holds the original traceback; a RuntimeError with that text
-        where the type is not made from a text, or means something to an iterator."""
-        if issubclass(self.type, (StopIteration, StopAsyncIteration, GeneratorExit)):
+        where the type is not made from a text, or means something to an iterator or the interpreter."""
+        if not issubclass(self.type, Exception) or issubclass(self.type, (StopIteration, StopAsyncIteration)):
             raise RuntimeError(self.text)
         # KeyError shows the repr() of its argument, which would put the traceback on one line.
         text = _Verbatim(self.text) if issubclass(self.type, KeyError) else self.text
@@ -178,31 +191,33 @@ def main(setup: Setup, connection: Connection) -> None:
     _set_signals()
     inbox = _Inbox(connection, setup.parent_pid)
 
+    import pickle
+
+    from flambeau.utils.data import seeds
     from flambeau.utils.data.shared_memory import Sender
 
     global _info, _sender
     _sender = sender = Sender(connection)
     where = f"in DataLoader worker process {setup.id}"
-    seed = setup.base_seed + setup.id
-    _info = WorkerInfo(setup.id, setup.num_workers, seed, setup.dataset)
+    _info = setup.info()
     broken: Any = None
     try:
-        _seed(seed)
+        seeds.seed_worker(_info.seed)
         if setup.init_fn is not None:
             setup.init_fn(setup.id)
     except Exception as error:
         broken = Failure(error, where)
 
-    worker = _Worker(setup)
+    source = Source(setup)
     while (task := inbox.next()) is not None:
-        epoch, number, returned, index = task
+        epoch, number, pass_seed, returned, index = task
         sender.release(returned)
         status, value = FAILURE, broken
         if epoch < inbox.epoch:
             status, value = END, None  # the parent has begun a new pass: nobody wants what is left of the last
         elif broken is None:
             try:
-                status, value = worker.fetch(epoch, index)
+                status, value = source.fetch(epoch, number, pass_seed, pickle.loads(index))
             except Exception as error:
                 status, value = FAILURE, Failure(error, where)
         try:
@@ -214,30 +229,31 @@ def main(setup: Setup, connection: Connection) -> None:
         value = None  # its memory can be used for the next one
 
 
-class _Worker:
-    """Takes batches from the worker's copy of the dataset."""
+class Source:
+    """Takes batches from the worker's dataset."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._epoch = 0
         self._fetcher: Any = None
 
-    def fetch(self, epoch: int, index: bytes) -> tuple[int, Any]:
+    def fetch(self, epoch: int, number: int, pass_seed: int, index: Any) -> tuple[int, Any]:
         """What to send for a task: its status and the batch."""
-        import pickle
-
+        from flambeau.utils.data import seeds
         from flambeau.utils.data.fetch import make_fetcher
 
         setup = self._setup
         if self._fetcher is None or epoch != self._epoch:
+            seeds.seed_batch(pass_seed, number)
             self._fetcher = make_fetcher(
                 setup.dataset, setup.iterable, setup.batched, setup.collate_fn, setup.drop_last
             )
             self._epoch = epoch
+        seeds.seed_batch(pass_seed, number)
         if not setup.iterable:
-            return BATCH, self._fetcher(pickle.loads(index))
+            return BATCH, self._fetcher(index)
         try:
-            return BATCH, self._fetcher(pickle.loads(index))
+            return BATCH, self._fetcher(index)
         except StopIteration:
             return END, None
 
@@ -250,14 +266,3 @@ def _set_signals() -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the parent held it back while we started
-
-
-def _seed(seed: int) -> None:
-    import numpy
-
-    import flambeau
-
-    random.seed(seed)
-    flambeau.manual_seed(seed)
-    # NumPy takes 32-bit words; a seed sequence makes neighbouring seeds unlike each other.
-    numpy.random.seed(numpy.random.SeedSequence(seed).generate_state(4))
