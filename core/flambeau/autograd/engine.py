@@ -1,8 +1,9 @@
 """The backward pass.
 
 Nodes are numbered as they are recorded, so the newest waiting node is always next: a heap, no recursion, no count of
-dependencies. Formulas run over the raw kernels of the device on which the operation ran; with ``create_graph`` over
-tensors, and are recorded in turn.
+dependencies. A leaf with hooks waits in the same heap, right behind the oldest node that leads to it, so that its hooks
+run as soon as its gradient is complete; the other leaves get theirs at the end. Formulas run over the raw kernels of
+the device on which the operation ran; with ``create_graph`` over tensors, and are recorded in turn.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from flambeau.autograd.grad_mode import state
-from flambeau.autograd.node import ATTRIBUTE, INPUT, OUTPUT, Leaf, Node, Slot, anomaly
+from flambeau.autograd.node import ATTRIBUTE, INPUT, OUTPUT, Leaf, Node, Slot, anomaly, watched_leaves
+from flambeau.autograd.walk import leading_to, oldest_uses
 from flambeau.dtypes import FLOATING
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor, refresh, wrap
@@ -47,7 +49,8 @@ def backward(
         if not wanted:
             raise RuntimeError("backward: 'inputs' argument cannot be empty")
         targets = {_target("backward", tensor): tensor for tensor in wanted}
-    found = _run(roots, cotangents, create_graph if retain_graph is None else retain_graph, create_graph, targets)
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    found = _run(roots, cotangents, retain_graph, create_graph, targets, accumulates=True)
     for target, gradient in found.items():
         tensor = target.tensor() if type(target) is Leaf else targets[target] if targets else None
         if tensor is not None:
@@ -172,15 +175,17 @@ def _run(
     retain_graph: bool,
     create_graph: bool,
     targets: dict[Any, Tensor] | None,
+    accumulates: bool = False,
 ) -> dict[Any, Any]:
     """Run the pass and return the gradients by leaf (or by target, where targets are given).
 
-    Gradients are raw arrays, with ``create_graph`` tensors.
+    Gradients are raw arrays, with ``create_graph`` tensors. With ``accumulates``, leaves with hooks have theirs in
+    ``.grad`` already and are left out.
     """
     before = state.enabled
     state.enabled = create_graph
     try:
-        return _Pass(retain_graph, create_graph, targets, roots).run(roots, cotangents)
+        return _Pass(retain_graph, create_graph, targets, roots, accumulates).run(roots, cotangents)
     finally:
         state.enabled = before
 
@@ -189,11 +194,17 @@ class _Pass:
     """One backward pass: what waits to be run, and what has arrived at the leaves."""
 
     def __init__(
-        self, retain_graph: bool, create_graph: bool, targets: dict[Any, Tensor] | None, roots: list[Tensor]
+        self,
+        retain_graph: bool,
+        create_graph: bool,
+        targets: dict[Any, Tensor] | None,
+        roots: list[Tensor],
+        accumulates: bool,
     ) -> None:
+        self.accumulates = accumulates
         self.retain_graph = retain_graph
         self.create_graph = create_graph
-        self.heap: list[tuple[int, Node]] = []
+        self.heap: list[tuple[float, Node]] = []
         # What has arrived at each node so far; for a node with several outputs a list, one entry an output.
         self.waiting: dict[Any, Any] = {}
         self.leaves: dict[Leaf, Any] = {}
@@ -201,17 +212,22 @@ class _Pass:
         self.owned: set[Any] = set()
         self.targets = targets
         self.found: dict[Any, Any] = {}
-        self.useful = None if targets is None else _leading_to(targets, roots)
+        self.useful = None if targets is None else leading_to(targets, roots)
 
     def run(self, roots: list[Tensor], cotangents: list[Tensor]) -> dict[Any, Any]:
         for root, cotangent in zip(roots, cotangents, strict=True):
             self._deposit(root._node, cotangent if self.create_graph else cotangent._array, root._device)
+        if watched_leaves:
+            self._await_leaves(roots)
         heap, waiting, targets = self.heap, self.waiting, self.targets
         while heap:
-            node = heappop(heap)[1]
+            node: Any = heappop(heap)[1]
             g = waiting.pop(node)
             self.owned.discard(node)
             if node.extra is not None:
+                if type(node) is _Complete:
+                    self._hand_over(g)
+                    continue
                 g = self._before_node(node, g)
             if targets is not None:
                 if node in targets:
@@ -225,6 +241,32 @@ class _Pass:
             if targets is None or leaf in targets:
                 self.found[leaf] = g
         return self.found
+
+    def _await_leaves(self, roots: list[Tensor]) -> None:
+        """Put each leaf with hooks into the heap behind the oldest node that leads to it."""
+        by_oldest: dict[int, list[Leaf]] = {}
+        uses = oldest_uses(roots)
+        for leaf in sorted(uses, key=uses.__getitem__):
+            by_oldest.setdefault(uses[leaf][0], []).append(leaf)
+        for oldest, leaves in by_oldest.items():
+            mark: Any = _Complete()
+            self.waiting[mark] = leaves
+            heappush(self.heap, (0.5 - oldest, mark))
+
+    def _hand_over(self, leaves: list[Leaf]) -> None:
+        """The gradients of these leaves are complete."""
+        arrived = self.leaves
+        for leaf in leaves:
+            if leaf not in arrived or leaf.extra is None:
+                continue
+            tensor = leaf.variable
+            g = arrived[leaf] = self._hooked(leaf.extra.hooks, arrived[leaf], tensor)
+            if self.targets is None or leaf in self.targets:
+                if not self.accumulates:
+                    self.found[leaf] = g
+                elif tensor is not None:
+                    _accumulate(tensor, leaf, g, self.create_graph)
+            del arrived[leaf]
 
     def _run_node(self, node: Node, g: Any) -> None:
         plan = node.plan
@@ -397,39 +439,10 @@ class _Pass:
         return flat
 
 
-def _leading_to(targets: dict[Any, Tensor], roots: list[Tensor]) -> set[Any]:
-    """The nodes (and slots standing for them) from which a target can be reached going back."""
-    found: set[Any] = set()
-    pending = [root._node for root in roots]
-    while pending:
-        item = pending.pop()
-        node = item.node if type(item) is Slot else item
-        if isinstance(node, Node) and node not in found:
-            found.add(node)
-            pending += [parent for parent in node.parents if parent is not None]
-    useful: set[Any] = set()
-    # A node's parents are older, so one sweep from the oldest decides.
-    for node in sorted(found, key=lambda node: node.seq):
-        for parent in node.parents:
-            owner = parent.node if type(parent) is Slot else parent
-            if parent is not None and (parent in targets or owner in targets or owner in useful):
-                useful.add(node)
-                break
-    slots = [
-        parent
-        for node in useful
-        for parent in node.parents
-        if type(parent) is Slot
-        and (parent.node in useful or any(getattr(t, "node", None) is parent.node for t in targets))
-    ]
-    useful.update(slots)
-    for target in targets:
-        if type(target) is Slot:
-            # A target that is one of several outputs is read off when its node is reached.
-            from flambeau.autograd.node import extra_of
+class _Complete:
+    """Takes a node's place in the heap where the gradients of some leaves are complete."""
 
-            extra_of(target)
-    return useful
+    extra = True
 
 
 def _restore(node: Node) -> Any:

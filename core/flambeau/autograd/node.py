@@ -87,10 +87,16 @@ class Extra:
         self.traceback: list[str] | None = None
 
 
+# The leaves that have an Extra: while there are any, a backward pass finds out when their gradients are complete.
+watched_leaves: weakref.WeakSet[Leaf] = weakref.WeakSet()
+
+
 def extra_of(node: Any) -> Extra:
     """A node's :class:`Extra`, made when missing."""
     if node.extra is None:
         node.extra = Extra()
+        if type(node) is Leaf:
+            watched_leaves.add(node)
         if type(node) is Slot:
             owner = extra_of(node.node)
             owner.slots = {} if owner.slots is None else owner.slots
