@@ -172,6 +172,34 @@ class autocast:
         return wrapped
 
 
+class Modes:
+    """A thread's modes at the time when this was made; a ``with`` block has them again, wherever it runs.
+
+    Inside, parameters are cast anew: what is recorded does not depend on what was cast before.
+    """
+
+    def __init__(self) -> None:
+        self._modes = set(_state.enabled), dict(_state.dtypes), _state.cache_enabled
+
+    def __enter__(self) -> None:
+        self._outside = Modes(), _state.cache
+        self._set()
+        _state.cache = {}
+        _state.nesting += 1
+
+    def __exit__(self, *error: object) -> None:
+        _state.nesting -= 1
+        before, _state.cache = self._outside
+        before._set()
+
+    def _set(self) -> None:
+        enabled, fast_dtypes, cache_enabled = self._modes
+        for device_type in _state.enabled | enabled:
+            set_autocast_enabled(device_type, device_type in enabled)
+        _state.dtypes = dict(fast_dtypes)
+        _state.cache_enabled = cache_enabled
+
+
 def _usable(device_type: str, fast_dtype: DType) -> bool:
     """Whether the mode can be on; a warning where PyTorch warns, an error with a hint where a package is missing."""
     backend = backends()[device_type][0] if device_type in backends() else None

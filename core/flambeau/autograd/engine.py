@@ -453,7 +453,8 @@ def _restore(node: Node) -> Any:
             "they have already been freed). Saved intermediate values of the graph are freed when you call .backward() "
             "or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time."
         )
-    node.saved.recompute()  # type: ignore[attr-defined]
+    while type(node.saved) is not tuple:  # of a checkpoint, perhaps inside another
+        node.saved.recompute()  # type: ignore[attr-defined]
     return node.saved
 
 
