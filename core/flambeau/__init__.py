@@ -82,8 +82,8 @@ _FUNCTIONAL = {
     "margin_ranking_loss", "poisson_nll_loss", "relu_", "rrelu", "selu_", "threshold_", "triplet_margin_loss",
 }  # fmt: skip
 _MODULES = {
-    "amp", "autograd", "backends", "catalogue", "cuda", "fft", "func", "linalg", "nn", "optim", "plugins", "printing",
-    "serialization", "signal", "testing", "utils",
+    "amp", "autograd", "backends", "catalogue", "cpu", "cuda", "fft", "func", "linalg", "nn", "optim", "plugins",
+    "printing", "serialization", "signal", "testing", "utils",
 }  # fmt: skip
 
 

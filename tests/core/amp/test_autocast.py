@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,48 @@ def test_lists(lists: dict[str, set[str]]) -> None:
     assert len(names) == len(set(names)), "an op has two policies"
     planned = {"erfinv", "renorm"}  # PyTorch lists them; they are not ops here yet
     assert set(names) - set(OPS) <= planned
+
+
+# -- older names -------------------------------------------------------------------------------------------------------
+
+
+def test_the_older_names_warn_and_do_the_same() -> None:
+    import flambeau.cpu.amp
+    import flambeau.cuda.amp
+
+    with pytest.warns(FutureWarning, match=r"Please use `flambeau.amp.autocast\('cpu', args...\)` instead"):
+        mode = flambeau.cpu.amp.autocast(dtype=flambeau.float16)
+    x = flambeau.ones(2, 2)
+    with mode:
+        assert (x @ x).dtype is flambeau.float16
+    with pytest.warns(FutureWarning, match="GradScaler"):
+        scaler = flambeau.cpu.amp.GradScaler(init_scale=4.0)
+    assert scaler.get_scale() == 4.0
+    assert isinstance(scaler, flambeau.amp.GradScaler)
+    if not flambeau.cuda.is_available():
+        with (
+            pytest.warns(FutureWarning, match="cuda.amp.autocast"),
+            pytest.warns(UserWarning, match="CUDA is not available. Disabling autocast"),
+        ):
+            mode = flambeau.cuda.amp.autocast()
+        with mode:
+            assert (x @ x).dtype is flambeau.float32
+
+    with pytest.warns(FutureWarning, match="custom_fwd"), pytest.warns(FutureWarning, match="custom_bwd"):
+
+        class Double(flambeau.autograd.Function):
+            @staticmethod
+            @flambeau.cuda.amp.custom_fwd(cast_inputs=flambeau.float16)
+            def forward(ctx: object, t: flambeau.Tensor) -> flambeau.Tensor:
+                return t * 2
+
+            @staticmethod
+            @flambeau.cuda.amp.custom_bwd
+            def backward(ctx: object, g: flambeau.Tensor) -> flambeau.Tensor:
+                return g * 2
+
+    w = flambeau.ones(2, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CUDA is not available
+        Double.apply(w).sum().backward()
+    assert w.grad.tolist() == [2.0, 2.0]

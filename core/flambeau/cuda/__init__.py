@@ -9,6 +9,14 @@ from flambeau.devices import device as device_class
 from flambeau.dispatch import backends, load
 
 
+def __getattr__(name: str) -> Any:
+    if name == "amp":
+        import flambeau.cuda.amp as found
+
+        return found
+    raise AttributeError(f"module 'flambeau.cuda' has no attribute {name!r}")
+
+
 def _backend() -> Any:
     found = backends().get("cuda")
     return found[0] if found is not None and found[0].is_available() else None
