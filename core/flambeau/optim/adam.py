@@ -63,6 +63,7 @@ class Adam(Optimizer):
         for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        _check_tensor_options(lr, betas, bool(foreach) and not capturable)
         if not weight_decay >= 0.0:
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
         refuse_differentiable(type(self).__name__, differentiable)
@@ -117,13 +118,18 @@ class Adam(Optimizer):
             lists = calls.get(param._device)
             if lists is None:
                 lists = calls[param._device] = ([], [], [], [], [], [])
-            lists[0].append(param._array)
-            lists[1].append(grad._array)
-            lists[2].append(state["exp_avg"]._array)
-            lists[3].append(state["exp_avg_sq"]._array)
+            arrays = [param._array, grad._array, state["exp_avg"]._array, state["exp_avg_sq"]._array]
             if amsgrad:
-                lists[4].append(state["max_exp_avg_sq"]._array)
-            lists[5].append(step)
+                arrays.append(state["max_exp_avg_sq"]._array)
+            if param._dtype.is_complex:  # two real parameters: the parts are views
+                for part in (param._device.xp.real, param._device.xp.imag):
+                    for collected, array in zip(lists, arrays, strict=False):
+                        collected.append(part(array))
+                    lists[5].append(step)
+            else:
+                for collected, array in zip(lists, arrays, strict=False):
+                    collected.append(array)
+                lists[5].append(step)
             param._bump_version()
         if not calls:
             return
@@ -142,14 +148,24 @@ class Adam(Optimizer):
             device.xp.adam_step(*lists, *options)
 
     def _init_state(self, state: dict[str, Any], param: Tensor, amsgrad: bool) -> None:
-        if param.is_complex():
-            raise NotImplementedError(f"{type(self).__name__}: complex parameters are not supported")
         state["step"] = 0.0
         with flambeau.no_grad():
             state["exp_avg"] = flambeau.zeros_like(param)
             state["exp_avg_sq"] = flambeau.zeros_like(param)
             if amsgrad:
                 state["max_exp_avg_sq"] = flambeau.zeros_like(param)
+
+
+def _check_tensor_options(lr: float | Tensor, betas: tuple[float | Tensor, ...], foreach: bool) -> None:
+    """Refuse the tensors as options that PyTorch refuses. ``foreach``: asked for, without ``capturable``."""
+    if len({isinstance(beta, Tensor) for beta in betas}) > 1:
+        raise ValueError("betas must be either both floats or both Tensors")
+    named = {"lr": lr} | {f"betas[{i}]": beta for i, beta in enumerate(betas)}
+    for name, value in named.items():
+        if isinstance(value, Tensor) and foreach:
+            raise ValueError(f"{name} as a Tensor is not supported for capturable=False and foreach=True")
+        if isinstance(value, Tensor) and value.numel() != 1:
+            raise ValueError(f"Tensor {name} must be 1-element")
 
 
 class AdamW(Adam):

@@ -62,8 +62,6 @@ class LBFGS(Optimizer):
         )
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
-        if any(param.is_complex() for param in self.param_groups[0]["params"]):
-            raise NotImplementedError("LBFGS: complex parameters are not supported")
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
         """Minimize for up to ``max_iter`` iterations.
@@ -191,18 +189,20 @@ class LBFGS(Optimizer):
         return point
 
     def _flat_grad(self) -> Tensor:
-        """All gradients in one vector, a copy."""
-        return flambeau.cat(
-            [
-                param.new_zeros((param.numel(),)) if param.grad is None else param.grad.reshape(-1)
-                for param in self.param_groups[0]["params"]
-            ]
-        )
+        """All gradients in one vector, a copy; of a complex one the real and imaginary parts in turn."""
+        grads = [
+            flambeau.zeros_like(param) if param.grad is None else param.grad for param in self.param_groups[0]["params"]
+        ]
+        return flambeau.cat([(flambeau.view_as_real(g) if g.is_complex() else g).reshape(-1) for g in grads])
 
     def _move(self, direction: Tensor, step: float) -> None:
         """Add ``step`` times the direction to the parameters."""
         start = 0
         for param in self.param_groups[0]["params"]:
-            end = start + param.numel()
-            param.add_(direction[start:end].reshape(param.shape), alpha=step)
+            parts = 2 if param.is_complex() else 1
+            end = start + parts * param.numel()
+            own = direction[start:end]
+            if parts == 2:
+                own = flambeau.view_as_complex(own.reshape(*param.shape, 2))
+            param.add_(own.reshape(param.shape), alpha=step)
             start = end

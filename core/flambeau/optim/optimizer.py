@@ -7,13 +7,15 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import flambeau
 from flambeau import Tensor
 from flambeau.autograd.node import RemovableHandle
 
 Hook = Callable[..., Any]
+#: What an optimizer takes as ``params`` (``torch.optim.optimizer.ParamsT``).
+ParamsT: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 _global_pre_hooks: dict[int, Hook] = {}
 _global_post_hooks: dict[int, Hook] = {}

@@ -85,8 +85,23 @@ def test_errors() -> None:
         optim.LBFGS([{"params": [param]}, {"params": [nn.Parameter(flambeau.ones(2))]}])
     with pytest.raises(RuntimeError, match="only 'strong_wolfe' is supported"):
         optim.LBFGS([param], line_search_fn="armijo").step(lambda: param.sum())
-    with pytest.raises(NotImplementedError, match="LBFGS: complex parameters"):
-        optim.LBFGS([nn.Parameter(flambeau.ones(2, dtype=flambeau.complex64))])
+
+
+@pytest.mark.parametrize("line_search_fn", [None, "strong_wolfe"])
+def test_complex_parameters_are_minimized_by_their_parts(line_search_fn: str | None) -> None:
+    target = flambeau.tensor([1 + 2j, -3j, 0.5], dtype=flambeau.complex128)
+    param = nn.Parameter(flambeau.zeros(3, dtype=flambeau.complex128))
+    optimizer = optim.LBFGS([param], line_search_fn=line_search_fn)
+
+    def closure() -> flambeau.Tensor:
+        optimizer.zero_grad()
+        loss = ((param - target).abs() ** 2).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+    np.testing.assert_allclose(param.detach().numpy(), target.numpy(), atol=1e-7)
 
 
 # -- the line search ---------------------------------------------------------------------------------------------------

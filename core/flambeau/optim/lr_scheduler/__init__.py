@@ -20,6 +20,9 @@ from flambeau.optim.lr_scheduler._decay import (
 )
 from flambeau.optim.lr_scheduler._plateau import ReduceLROnPlateau
 
+#: The name of the base class in programs for PyTorch before 2.0.
+_LRScheduler = LRScheduler
+
 __all__ = [
     "ChainedScheduler",
     "ConstantLR",
