@@ -352,3 +352,77 @@ def test_safetensors_go_both_ways(tmp_path: Path) -> None:
     safetensors.save_file(theirs, tmp_path / "n.safetensors")
     again = flambeau.load(tmp_path / "n.safetensors")
     assert_same({name: again[name] for name in sorted(again)}, {name: theirs[name] for name in sorted(theirs)})
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_files_without_checksums_go_both_ways(checksums: bool) -> None:
+    for one, other, values in ((torch, flambeau, torch.arange(5.0)), (flambeau, torch, flambeau.arange(5.0))):
+        stream = io.BytesIO()
+        one.serialization.set_crc32_options(checksums)
+        try:
+            one.save({"x": values}, stream)
+        finally:
+            one.serialization.set_crc32_options(True)
+        stream.seek(0)
+        assert other.load(stream, weights_only=True)["x"].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", flambeau.DTYPES)
+def test_every_dtype_goes_both_ways(name: str) -> None:
+    """Whole, as a view that is not contiguous, empty, 0-dim, and twice on one storage."""
+    theirs = torch.tensor([[0, 1, 2], [3, 4, 5]]).to(getattr(torch, name))
+    samples = {
+        "whole": theirs,
+        "view": theirs.t()[1:],
+        "empty": theirs[:0],
+        "scalar": theirs[0, 1],
+        "dtype": theirs.dtype,
+    }
+    stream = io.BytesIO()
+    torch.save(samples, stream)
+    stream.seek(0)
+    ours = flambeau.load(stream)
+    again = io.BytesIO()
+    flambeau.save(ours, again)
+    again.seek(0)
+    back = torch.load(again, weights_only=True)
+    for key, value in samples.items():
+        if key == "dtype":
+            assert back[key] is value
+            assert ours[key] is getattr(flambeau, name)
+            continue
+        assert (back[key].dtype, back[key].shape, back[key].stride()) == (value.dtype, value.shape, value.stride())
+        assert back[key].double().tolist() == value.double().tolist() if not value.is_complex() else True
+        assert ours[key].dtype is getattr(flambeau, name)
+    assert back["whole"].untyped_storage().data_ptr() == back["view"].untyped_storage().data_ptr()
+
+
+def test_every_optimizer_s_state_goes_both_ways() -> None:
+    for name in flambeau.optim.__all__:
+        kind = getattr(flambeau.optim, name)
+        if not isinstance(kind, type) or name == "Optimizer":
+            continue
+        states = []
+        for library in (torch, flambeau):
+            parameter = library.nn.Parameter(library.arange(6.0).reshape(2, 3))
+            optimizer = getattr(library.optim, name)([parameter], lr=0.1)
+
+            def closure(parameter: Any = parameter) -> Any:
+                parameter.grad = None
+                loss = (parameter**2).sum()
+                loss.backward()
+                return loss
+
+            for _ in range(3):
+                optimizer.step(closure)
+            stream = io.BytesIO()
+            library.save({"optimizer": optimizer.state_dict()}, stream)
+            stream.seek(0)
+            states.append((optimizer, stream))
+        (their, their_file), (our, our_file) = states
+        our.load_state_dict(flambeau.load(their_file)["optimizer"])
+        their.load_state_dict(torch.load(our_file, weights_only=True)["optimizer"])
+        assert our.state_dict()["param_groups"] == their.state_dict()["param_groups"], name

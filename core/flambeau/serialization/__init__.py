@@ -8,20 +8,42 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flambeau.serialization._options import (
+    LoadEndianness,
+    get_crc32_options,
+    get_default_load_endianness,
+    get_default_mmap_options,
+    options,
+    register_package,
+    set_crc32_options,
+    set_default_load_endianness,
+    set_default_mmap_options,
+    skip_data,
+)
+
 __all__ = [
-    "add_safe_globals", "clear_safe_globals", "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load",
-    "safe_globals", "save",
+    "LoadEndianness", "add_safe_globals", "clear_safe_globals", "get_crc32_options", "get_default_load_endianness",
+    "get_default_mmap_options", "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load", "register_package",
+    "safe_globals", "save", "set_crc32_options", "set_default_load_endianness", "set_default_mmap_options", "skip_data",
 ]  # fmt: skip
 
 # Extensions for which no plugin is asked.
 _OWN_EXTENSIONS = frozenset({"", ".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"})
 
 
-def save(obj: Any, f: str | os.PathLike[str] | Any, *, pickle_protocol: int = 2) -> None:
+def save(
+    obj: Any,
+    f: str | os.PathLike[str] | Any,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
     """Write ``obj`` to a file that :func:`load` and ``torch.load`` read (``torch.save``).
 
     Tensors that share memory share it again after loading; a view takes only the part of its base into the file that
@@ -31,13 +53,26 @@ def save(obj: Any, f: str | os.PathLike[str] | Any, *, pickle_protocol: int = 2)
         obj: tensors, containers of them, modules ... anything that can be pickled.
         f: a path, or an object with ``write``. The extension ``.safetensors`` (for a dict of tensors) and those of
             plugins choose another format.
+        pickle_module: :mod:`pickle`; there is no other way here.
         pickle_protocol: ``torch.load`` with ``weights_only=True`` reads 2 only.
+        _use_new_zipfile_serialization: False warns: the format of PyTorch before 1.6 is read and not written.
 
     Raises:
+        ValueError: for another ``pickle_module``.
         RuntimeError: when the folder does not exist, or tensors of different dtypes share memory.
         TypeError: when ``f`` is neither, or ``obj`` does not fit the format.
         pickle.PicklingError: when ``obj`` holds what cannot be pickled.
     """
+    if pickle_module is not pickle:
+        raise ValueError(
+            f"save: pickle_module should be pickle, got {pickle_module!r}; other picklers are not supported"
+        )
+    if not _use_new_zipfile_serialization:
+        warnings.warn(
+            "save: the format of PyTorch before 1.6 is not written; the file gets the zip format, which every PyTorch "
+            "since 1.6 reads",
+            stacklevel=2,
+        )
     if not isinstance(f, (str, os.PathLike)):
         if not hasattr(f, "write"):
             raise TypeError(f"save: expected 'f' to be a path or an object with a write method, got {type(f).__name__}")
@@ -56,7 +91,13 @@ def save(obj: Any, f: str | os.PathLike[str] | Any, *, pickle_protocol: int = 2)
 
 
 def load(
-    f: str | os.PathLike[str] | Any, map_location: Any = None, *, weights_only: bool = True, mmap: bool = False
+    f: str | os.PathLike[str] | Any,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
 ) -> Any:
     """Read what :func:`save` or ``torch.save`` wrote (``torch.load``).
 
@@ -65,10 +106,14 @@ def load(
         map_location: where tensors go. None: where they were; a device or its name; a dict from old to new location;
             or a function from ``(storage, location)`` to the storage, moved, or to None for "where it was". On
             ``"meta"`` no data is read.
+        pickle_module: with ``weights_only=False`` a module whose ``Unpickler`` is used; :mod:`pickle` unless given.
         weights_only: build tensors, containers, numbers and the like, and no other objects; no code of the file can
-            run. False loads anything that can be pickled, and *runs whatever code the file contains*.
+            run. True unless given (or unless ``pickle_module`` is). False loads anything that can be pickled, and
+            *runs whatever code the file contains*.
         mmap: let the tensors be the file's pages, read when they are first touched, instead of copying them. Writing
-            into the tensors does not change the file. The checksums of the tensors are not compared then.
+            into the tensors does not change the file (see :class:`set_default_mmap_options`). The checksums of the
+            tensors are not compared then.
+        pickle_load_args: ``encoding`` and ``errors`` for the strings of Python 2, with ``weights_only=False``.
 
     Raises:
         pickle.UnpicklingError: when the file asks for objects that are not allowed, see :func:`add_safe_globals`.
@@ -76,20 +121,32 @@ def load(
     """
     from flambeau.serialization._reader import Reading
 
+    if weights_only is None:
+        weights_only = pickle_module is None
+    if weights_only and pickle_module is not None:
+        raise RuntimeError(
+            "load: Can not safely load weights when explicit pickle_module is specified; leave it out, or pass "
+            "weights_only=False"
+        )
+    trusting = None if weights_only else (pickle_module or pickle).Unpickler
+    reading = (map_location, trusting, dict(_users), {"encoding": "utf-8", **pickle_load_args})
+
     if not isinstance(f, (str, os.PathLike)):
         if mmap:
             raise ValueError("load: f must be a file path in order to use mmap=True")
         _check_seekable(f)
-        return Reading("the given file object", map_location, weights_only, dict(_users)).read(f, False)
+        return Reading("the given file object", *reading).read(f, False)
     path = os.fspath(f)
     load_other = _other_format(path)[1]
     if load_other is not None:
         return load_other(path, map_location)
     with open(path, "rb") as stream:
-        return Reading(repr(path), map_location, weights_only, dict(_users)).read(stream, mmap)
+        return Reading(repr(path), *reading).read(stream, bool(mmap))
 
 
 def _write(obj: Any, stream: Any, folder: str, protocol: int) -> None:
+    import numpy
+
     from flambeau.serialization._archive import ALIGNMENT, ArchiveWriter
     from flambeau.serialization._pickler import dump
 
@@ -100,7 +157,9 @@ def _write(obj: Any, stream: Any, folder: str, protocol: int) -> None:
     archive.write(".storage_alignment", str(ALIGNMENT).encode())
     archive.write("byteorder", sys.byteorder.encode())
     for span in spans:
-        archive.write(f"data/{span.key}", span.content())
+        archive.write(
+            f"data/{span.key}", numpy.zeros(span.high - span.low, "u1") if options.skip_data else span.content()
+        )
     archive.close()
 
 

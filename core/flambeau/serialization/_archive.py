@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy
 
+from flambeau.serialization._options import options
+
 ALIGNMENT = 64
 MAGIC = b"PK\x03\x04"
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -42,7 +44,8 @@ class ArchiveWriter:
     def write(self, name: str, data: Any) -> None:
         """Add the record ``name`` with ``data``, a contiguous bytes-like object."""
         content = memoryview(data).cast("B") if len(data) else memoryview(b"")
-        size, crc, start = len(content), zlib.crc32(content), self._position
+        size, start = len(content), self._position
+        crc = zlib.crc32(content) if options.crc32 else 0
         raw_name = f"{self._folder}/{name}".encode()
         flags = _UTF8 | (_HAS_DESCRIPTOR if size else 0)
         long = [value for value in (size, size) if size >= _MAX32] + [start] * (start >= _MAX32)
@@ -142,6 +145,8 @@ class ArchiveReader:
         folders = [name.partition("/")[0] for name in found if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(folders) != 1:
             raise self._error("the zip archive has no record 'data.pkl'; it is not a checkpoint made by save")
+        # As PyTorch writes them when it is told not to compute checksums.
+        self._without_checksums = all(record.crc == 0 for record in found.values())
         self.records = {
             name[len(folders[0]) + 1 :]: r for name, r in found.items() if name.startswith(f"{folders[0]}/")
         }
@@ -203,7 +208,7 @@ class ArchiveReader:
             if not count:
                 raise self._error(f"the record {name!r} is cut off")
             rest = rest[count:]
-        if zlib.crc32(content) != record.crc:
+        if not self._without_checksums and zlib.crc32(content) != record.crc:
             raise self._error(f"the record {name!r} does not match its checksum; the file is damaged")
         return content
 

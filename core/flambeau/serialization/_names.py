@@ -20,13 +20,14 @@ STORAGE_NAMES = {
     "float32": "FloatStorage", "float64": "DoubleStorage", "complex64": "ComplexFloatStorage",
     "complex128": "ComplexDoubleStorage",
 }  # fmt: skip
+# Other dtypes lie in storages of bytes, and the tensor names its dtype.
 STORAGE_DTYPES = {storage: DTYPES[name] for name, storage in STORAGE_NAMES.items()}
 
 # Types of PyTorch that a checkpoint may hold and that Flambeau has no counterpart for.
 FOREIGN_DTYPES = frozenset({
     "uint16", "uint32", "uint64", "complex32", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
     "float8_e8m0fnu", "float4_e2m1fn_x2", "quint8", "qint8", "qint32", "quint4x2", "quint2x4", "bits8", "bits16",
-})  # fmt: skip
+}) - DTYPES.keys()  # fmt: skip
 FOREIGN_STORAGES = frozenset({"QInt8Storage", "QInt32Storage", "QUInt8Storage", "QUInt4x2Storage", "QUInt2x4Storage"})
 FOREIGN_FUNCTIONS = {
     "torch._utils._rebuild_qtensor": "a quantized tensor",

@@ -13,18 +13,22 @@ import numpy
 
 from flambeau.devices import device
 from flambeau.dispatch import Backend
-from flambeau.dtypes import dtype
+from flambeau.dtypes import DTYPES, dtype
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.serialization._names import STORAGE_NAMES, TorchGlobal
+from flambeau.serialization._options import any_registered, registered_location
+from flambeau.serialization._rebuild import Storage
 from flambeau.tensor import Size, Tensor
 
 _REBUILD_TENSOR = TorchGlobal("torch._utils", "_rebuild_tensor_v2")
+_REBUILD_TENSOR_OF_BYTES = TorchGlobal("torch._utils", "_rebuild_tensor_v3")
 _REBUILD_META = TorchGlobal("torch._utils", "_rebuild_meta_tensor_no_storage")
 _REBUILD_PARAMETER = TorchGlobal("torch._utils", "_rebuild_parameter")
 _REBUILD_PARAMETER_WITH_STATE = TorchGlobal("torch._utils", "_rebuild_parameter_with_state")
 _SIZE, _DEVICE = TorchGlobal("torch", "Size"), TorchGlobal("torch", "device")
 _STORAGES = {name: TorchGlobal("torch", storage) for name, storage in STORAGE_NAMES.items()}
-_DTYPES = {name: TorchGlobal("torch", name) for name in STORAGE_NAMES}
+_BYTES = TorchGlobal("torch.storage", "UntypedStorage")
+_DTYPES = {name: TorchGlobal("torch", name) for name in DTYPES}
 
 
 class Span:
@@ -44,6 +48,8 @@ class Span:
         self.backend = t._device.backend
         self.dtype = t._dtype
         self.location = str(t._device)
+        if any_registered():
+            self.location = registered_location(Storage(t.detach())) or self.location
         self.low = self.high = 0
         self.key: str | None = None
 
@@ -179,8 +185,10 @@ class TorchPickler(pickle._Pickler):
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is not Span:
             return None
-        numel = (obj.high - obj.low) // obj.dtype.itemsize
-        return "storage", _STORAGES[obj.dtype.name], self._memory.key(obj), obj.location, numel
+        storage, itemsize = _BYTES, 1
+        if obj.dtype.name in _STORAGES:
+            storage, itemsize = _STORAGES[obj.dtype.name], obj.dtype.itemsize
+        return "storage", storage, self._memory.key(obj), obj.location, (obj.high - obj.low) // itemsize
 
     def _name(self, found: TorchGlobal, obj: Any = None) -> None:
         self.write(pickle.GLOBAL + f"{found.module}\n{found.name}\n".encode("ascii"))
@@ -209,7 +217,11 @@ class TorchPickler(pickle._Pickler):
             return
         span, offset, strides = self._memory.locate(obj)
         offset = (offset - span.low) // obj._dtype.itemsize
-        self._call(_REBUILD_TENSOR, (span, offset, shape, strides, requires_grad, OrderedDict()), obj)
+        arguments: tuple[Any, ...] = (span, offset, shape, strides, requires_grad, OrderedDict())
+        if obj._dtype.name in _STORAGES:
+            self._call(_REBUILD_TENSOR, arguments, obj)
+        else:
+            self._call(_REBUILD_TENSOR_OF_BYTES, (*arguments, obj._dtype), obj)
 
     def _parameter(self, obj: Parameter) -> None:
         arguments: tuple[Any, ...] = (obj.detach(), obj.requires_grad, OrderedDict())

@@ -6,6 +6,7 @@ import importlib
 import io
 import mmap as memory_map
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,9 +14,16 @@ import numpy
 
 from flambeau.serialization._archive import MAGIC, ArchiveReader
 from flambeau.serialization._names import TorchGlobal
+from flambeau.serialization._options import LoadEndianness, options
 from flambeau.serialization._rebuild import GLOBALS, Storages, StorageType
 from flambeau.serialization._unpickler import Looker, Unpickler
 
+_DEFAULT_ORDERS = {
+    None: "little",
+    LoadEndianness.NATIVE: sys.byteorder,
+    LoadEndianness.LITTLE: "little",
+    LoadEndianness.BIG: "big",
+}
 _LEGACY_NUMBER, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
@@ -24,15 +32,20 @@ class Reading:
 
     Args:
         label: how error messages name the file.
-        map_location, weights_only: as there.
+        map_location: as there.
+        trusting: the unpickler for ``weights_only=False``, else None.
         users: the globals that the user allowed.
+        arguments: those of the unpickler.
     """
 
-    def __init__(self, label: str, map_location: Any, weights_only: bool, users: Mapping[str, Any]) -> None:
+    def __init__(
+        self, label: str, map_location: Any, trusting: Any, users: Mapping[str, Any], arguments: dict[str, Any]
+    ) -> None:
         self.label = label
         self.map_location = map_location
-        self.weights_only = weights_only
+        self.trusting = trusting
         self.users = users
+        self.arguments = arguments
 
     def read(self, stream: Any, mmap: bool) -> Any:
         """The object in a seekable stream."""
@@ -62,7 +75,9 @@ class Reading:
 
     def _read_archive(self, stream: Any, mmap: bool) -> Any:
         archive = ArchiveReader(stream, self.label)
-        order = archive.read("byteorder").tobytes().decode("ascii") if "byteorder" in archive.records else "little"
+        order = _DEFAULT_ORDERS[options.endianness]
+        if "byteorder" in archive.records:
+            order = archive.read("byteorder").tobytes().decode("ascii", "replace")
         if order not in ("little", "big"):
             raise RuntimeError(f"load: {self.label}: unknown byte order {order!r}; expected 'little' or 'big'")
 
@@ -70,8 +85,7 @@ class Reading:
             return archive.read(f"data/{key}")
 
         if mmap:
-            # Private to this process: what is written into the tensors never gets into the file.
-            mapped = memory_map.mmap(stream.fileno(), 0, access=memory_map.ACCESS_COPY)
+            mapped = self._mapped(stream)
 
             def read_mapped(key: str) -> Any:
                 record = archive.record(f"data/{key}")
@@ -83,6 +97,14 @@ class Reading:
         else:
             storages = Storages(read, self.map_location, self.label, order)
         return self._unpickle(archive.read("data.pkl").tobytes(), storages.persistent_load)
+
+    def _mapped(self, stream: Any) -> memory_map.mmap:
+        shared = options.mmap_flags == getattr(memory_map, "MAP_SHARED", None)
+        if not shared:
+            # Private to this process: what is written into the tensors never gets into the file.
+            return memory_map.mmap(stream.fileno(), 0, access=memory_map.ACCESS_COPY)
+        with open(stream.name, "r+b") as writable:
+            return memory_map.mmap(writable.fileno(), 0)
 
     # -- legacy ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +140,7 @@ class Reading:
         storages = Storages(read, self.map_location, self.label, "little")
 
         def persistent_load(saved_id: Any) -> Any:
-            if not self.weights_only and type(saved_id) is tuple and saved_id[:1] == ("module",):
+            if self.trusting is not None and type(saved_id) is tuple and saved_id[:1] == ("module",):
                 return saved_id[1]
             if type(saved_id) is tuple and len(saved_id) == 6 and saved_id[5] is not None:
                 raise RuntimeError(
@@ -167,19 +189,19 @@ class Reading:
             raise pickle.UnpicklingError(message) from error
 
     def _unpickle(self, data: bytes, persistent_load: Callable[[Any], Any]) -> Any:
-        if self.weights_only:
+        if self.trusting is None:
             return self._guarded(self._machine(data, persistent_load).load)
-        unpickler = _TrustingUnpickler(io.BytesIO(data), encoding="utf-8")
-        unpickler.persistent_load = persistent_load  # type: ignore[method-assign]
+        unpickler = type("Unpickler", (_Names, self.trusting), {})(io.BytesIO(data), **self.arguments)
+        unpickler.persistent_load = persistent_load
         return self._guarded(unpickler.load)
 
 
-class _TrustingUnpickler(pickle.Unpickler):
-    """Finds any global, those of PyTorch among Flambeau's: a module pickled there becomes a module here."""
+class _Names:
+    """For an unpickler: finds any global, those of PyTorch among Flambeau's, so that a module becomes ours."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] != "torch":
-            return super().find_class(module, name)
+            return super().find_class(module, name)  # type: ignore[misc]
         if f"{module}.{name}" in GLOBALS:
             return GLOBALS[f"{module}.{name}"]
         try:

@@ -22,6 +22,7 @@ from flambeau.serialization._names import (
     FOREIGN_STORAGES,
     STORAGE_DTYPES,
 )
+from flambeau.serialization._options import any_registered, registered_storage
 from flambeau.serialization._unpickler import numpy_array, numpy_dtype, numpy_scalar
 from flambeau.tensor import Size, Tensor, wrap
 
@@ -34,8 +35,9 @@ class Storage:
         device: where it is.
     """
 
-    def __init__(self, data: Tensor) -> None:
+    def __init__(self, data: Tensor, other_order: bool = False) -> None:
         self._data = data
+        self._other_order = other_order  # bytes that turn out to be longer elements have to be swapped
         # Tensors on one storage see each other's writes, so they share the version counter too.
         self._version = [0]
 
@@ -60,7 +62,7 @@ class Storage:
     def to(self, device: Any) -> Storage:
         """The storage on a device; itself when it is there."""
         moved = self._data.to(device=device)
-        return self if moved is self._data else Storage(moved)
+        return self if moved is self._data else Storage(moved, self._other_order)
 
     def cpu(self) -> Storage:
         """The storage on the CPU."""
@@ -97,6 +99,8 @@ class Storage:
             return _storage(numpy.empty(0, uint8.numpy), kind, self.nbytes() // kind.itemsize, self.device)
         host = _host(self._data).view(numpy.uint8)
         usable = host[: len(host) // kind.itemsize * kind.itemsize]
+        if self._other_order:
+            usable = _swapped(usable, kind)
         return _storage(usable, kind, len(usable) // kind.itemsize, self.device)
 
 
@@ -112,6 +116,11 @@ def _storage(content: Any, kind: DType, numel: int, where: Device) -> Storage:
         return Storage(wrap(where.xp.full((numel,), 0, kind, where), kind, where))
     assert where.backend is not None
     return Storage(wrap(where.backend.from_numpy(content.view(kind.numpy), where), kind, where))
+
+
+def _swapped(content: Any, kind: DType) -> Any:
+    """Bytes of elements in the other byte order."""
+    return content.view(f"u{kind.to_real().itemsize}").byteswap().view(numpy.uint8)
 
 
 class Storages:
@@ -130,6 +139,7 @@ class Storages:
         self._read = read
         self._map_location = map_location
         self._label = label
+        self._byteorder = byteorder
         self._swap = byteorder != sys.byteorder
         self._found: dict[str, Storage] = {}
 
@@ -177,7 +187,25 @@ class Storages:
             ) from None
 
     def _load(self, key: str, kind: DType, numel: int, location: str) -> Storage:
-        where = self.place(location)
+        if any_registered():
+            moved = self._registered(key, kind, numel, location)
+            if moved is not None:
+                return moved
+        return self._read_to(self.place(location), key, kind, numel, location)
+
+    def _registered(self, key: str, kind: DType, numel: int, location: str) -> Storage | None:
+        """The storage where a registered package puts it, None when they leave it."""
+        wanted = self._map_location
+        if isinstance(wanted, Mapping):
+            wanted = wanted.get(location, location)
+        elif wanted is None or not isinstance(wanted, (str, Device)):
+            wanted = location
+        host = Storages(self._read, "cpu", self._label, self._byteorder)._read_to(
+            Device("cpu"), key, kind, numel, location
+        )
+        return registered_storage(host, str(wanted))
+
+    def _read_to(self, where: Device, key: str, kind: DType, numel: int, location: str) -> Storage:
         nbytes = numel * kind.itemsize
         content = numpy.empty(0, numpy.uint8)
         if where.type != "meta":
@@ -189,9 +217,9 @@ class Storages:
                 )
             content = content[:nbytes]
             if self._swap:
-                part = kind.to_real().itemsize
-                content = content.view(f"u{part}").byteswap().view(numpy.uint8)
+                content = _swapped(content, kind)
         storage = _storage(content, kind, numel, where)
+        storage._other_order = self._swap and kind is uint8
         if not callable(self._map_location) or isinstance(self._map_location, Device):
             return storage
         moved = self._map_location(storage, location)
