@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import pickle
+from typing import Any, NamedTuple
 
 from flambeau.dtypes import DTYPES
 
@@ -35,3 +36,22 @@ FOREIGN_FUNCTIONS = {
     "torch._utils._rebuild_nested_tensor": "a nested tensor",
     "torch._utils._rebuild_wrapper_subclass": "a tensor subclass of PyTorch",
 }
+
+
+def shown(value: Any) -> str:
+    """A short text for what a damaged file has somewhere. Not ``repr``: of lists that hold lists it may be endless."""
+    if isinstance(value, (str, bytes)):
+        return repr(value[:80])
+    if isinstance(value, (TorchGlobal, type)) or callable(value):
+        return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)[:80]
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) else f"a {type(value).__name__}"
+
+
+def storage_key(value: Any) -> str:
+    """The name of a storage; an UnpicklingError for what is none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 64:
+        return str(value)
+    raise pickle.UnpicklingError(f"the storage {shown(value)} is described wrongly")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from flambeau.serialization._archive import MAGIC, ArchiveReader
-from flambeau.serialization._names import TorchGlobal
+from flambeau.serialization._names import TorchGlobal, storage_key
 from flambeau.serialization._options import LoadEndianness, options
 from flambeau.serialization._rebuild import GLOBALS, Storages, StorageType
 from flambeau.serialization._unpickler import Looker, Unpickler
@@ -124,7 +124,7 @@ class Reading:
         def note(saved_id: Any) -> None:
             if type(saved_id) is tuple and len(saved_id) >= 5 and saved_id[0] in ("storage", b"storage"):
                 kind = saved_id[1]
-                described[str(saved_id[2])] = GLOBALS.get(".".join(kind)) if type(kind) is TorchGlobal else None
+                described[storage_key(saved_id[2])] = GLOBALS.get(".".join(kind)) if type(kind) is TorchGlobal else None
 
         # The storages come after the object that is made of them: look first, build then.
         looker = Looker(data, note, position)
@@ -156,8 +156,8 @@ class Reading:
         names = self._guarded(keys.load)
         position = keys.position
         found = {}
-        for name in names if isinstance(names, list) else ():
-            kind = described.get(str(name))
+        for name in map(storage_key, names if isinstance(names, list) else ()):
+            kind = described.get(name)
             if type(kind) is not StorageType:
                 raise RuntimeError(f"load: {self.label}: the type of the storage {name!r} is unknown")
             size = int.from_bytes(data[position : position + 8], "little", signed=True) * kind.dtype.itemsize
@@ -167,7 +167,7 @@ class Reading:
                     f"load: {self.label}: the storage {name!r} should have {size} bytes, and there are "
                     f"{max(len(data) - position, 0)}; the file is cut off or damaged"
                 )
-            found[str(name)] = (size, position)
+            found[name] = (size, position)
             position += size
         return found
 

@@ -21,6 +21,8 @@ from flambeau.serialization._names import (
     FOREIGN_FUNCTIONS,
     FOREIGN_STORAGES,
     STORAGE_DTYPES,
+    shown,
+    storage_key,
 )
 from flambeau.serialization._options import any_registered, registered_storage
 from flambeau.serialization._unpickler import numpy_array, numpy_dtype, numpy_scalar
@@ -150,13 +152,13 @@ class Storages:
             pickle.UnpicklingError: when the id is not of the form that PyTorch writes.
         """
         if type(saved_id) is not tuple or len(saved_id) < 5 or saved_id[0] not in ("storage", b"storage"):
-            raise pickle.UnpicklingError(f"load: {self._label}: the persistent id {saved_id!r:.80} is not a storage's")
+            raise pickle.UnpicklingError(f"load: {self._label}: the persistent id {shown(saved_id)} is not a storage's")
         kind, key, location, numel = saved_id[1:5]
         if type(kind) is Token:
-            raise _foreign(f"a storage of the type {kind!r}")
+            raise _foreign(f"a storage of the type {shown(kind)}")
         if type(kind) is not StorageType or type(numel) is not int or numel < 0 or type(location) not in (str, bytes):
-            raise pickle.UnpicklingError(f"load: {self._label}: the storage {key!r:.80} is described wrongly")
-        key = str(key)
+            raise pickle.UnpicklingError(f"load: {self._label}: the storage {shown(key)} is described wrongly")
+        key = storage_key(key)
         if key not in self._found:
             where = location if isinstance(location, str) else location.decode("ascii", "replace")
             self._found[key] = self._load(key, kind.dtype, numel, where)
@@ -287,13 +289,13 @@ def _tensor_v3(
     metadata: Any = None,
 ) -> Tensor:
     if not isinstance(kind, DType):
-        raise _foreign(f"a tensor of the type {kind!r}")
+        raise _foreign(f"a tensor of the type {shown(kind)}")
     return _tensor_v2(_checked(storage).retyped(kind), offset, size, stride, requires_grad, hooks, metadata)
 
 
 def _meta_tensor(kind: DType, size: Any, stride: Any, requires_grad: bool) -> Tensor:
     if not isinstance(kind, DType):
-        raise _foreign(f"a tensor of the type {kind!r}")
+        raise _foreign(f"a tensor of the type {shown(kind)}")
     where = dispatch.load(Device("meta"))
     made = wrap(where.xp.full(tuple(map(int, size)), 0, kind, where), kind, where)
     return made.requires_grad_() if requires_grad else made
@@ -312,7 +314,7 @@ def _parameter_with_state(data: Any, requires_grad: bool, hooks: Any, state: Any
 def _from_type(function: Any, cls: Any, arguments: tuple[Any, ...], state: Any) -> Any:
     """A tensor with attributes of its own."""
     if function not in (_tensor_v2, _tensor_v3, _parameter) or cls not in (_TENSOR, _parameter):
-        raise _foreign(f"a tensor subclass ({cls!r})")
+        raise _foreign(f"a tensor subclass ({shown(cls)})")
     made = function(*arguments)
     return _with_state(made if cls is _TENSOR else _parameter(made, made.requires_grad), state)
 
@@ -340,7 +342,7 @@ def _bytearray(content: Any = b"", encoding: str = "latin-1") -> bytearray:
 
 def _encode(text: str, encoding: str = "utf-8") -> bytes:
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise pickle.UnpicklingError(f"the encoding {encoding!r} is not used in checkpoints")
+        raise pickle.UnpicklingError(f"the encoding {shown(encoding)} is not used in checkpoints")
     return text.encode(encoding)
 
 

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import collections
 import pickle
+import re
 import struct
 from _compat_pickle import IMPORT_MAPPING
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy
 
-from flambeau.serialization._names import TorchGlobal
+from flambeau.serialization._names import TorchGlobal, shown
 
 _BLOCKED_MODULES = frozenset({"sys", "os", "posix", "nt"})
 _U8, _U16, _U32, _U64 = struct.Struct("<B"), struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _I32, _F64 = struct.Struct("<i"), struct.Struct(">d")
 _END = object()
+
+# What the instructions of a damaged pickle raise.
+_DAMAGE = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, struct.error,
+)  # fmt: skip
+# The hash of a tuple goes down into the tuples in it: on the stack of C, and again wherever one of them is met again.
+# So few bytes could mean a crash, or centuries.
+_MOST_NESTED, _MOST_HASHED = 1000, 10**7
+_HASHING = (set, frozenset, collections.Counter, collections.OrderedDict)
 
 
 class _Outside(Exception):
@@ -61,6 +71,9 @@ class Unpickler:
         self._memo: dict[int, Any] = {}
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
+        # Of tuples that hold tuples, by id: how deep, how many elements in all, and the tuple, to keep the id its own.
+        self._nests: dict[int, tuple[int, int, Any]] = {}
+        self._hashed = 0  # elements of the tuples that were hashed
 
     def load(self) -> Any:
         """The object.
@@ -80,7 +93,7 @@ class Unpickler:
                     return self._stack.pop()
         except _Outside as outside:
             raise outside.error from None
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
+        except _DAMAGE as error:
             raise pickle.UnpicklingError(
                 f"the pickle is damaged: {type(error).__name__} ({error}) at byte {start} of {len(data)}"
             ) from error
@@ -95,17 +108,20 @@ class Unpickler:
         for table in (self.allowed, self.users):
             if full in table:
                 return table[full]
-        shown = full.removeprefix("builtins.")
+        plain = full.removeprefix("builtins.")
         raise pickle.UnpicklingError(
-            f"Unsupported global: {shown!r} is not on the list of what is safe to load. If you trust it, allow it: "
-            f"`flambeau.serialization.add_safe_globals([{shown}])`, or "
-            f"`with flambeau.serialization.safe_globals([{shown}])` around the load"
+            f"Unsupported global: {plain!r} is not on the list of what is safe to load. If you trust it, allow it: "
+            f"`flambeau.serialization.add_safe_globals([{plain}])`, or "
+            f"`with flambeau.serialization.safe_globals([{plain}])` around the load"
         )
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """``function(*arguments)``."""
         if id(function) not in self._callable:
-            raise pickle.UnpicklingError(f"the pickle tries to call {function!r}, which is not allowed")
+            raise pickle.UnpicklingError(f"the pickle tries to call {shown(function)}, which is not allowed")
+        if function in _HASHING:
+            for argument in arguments:
+                self._will_hash(argument if isinstance(argument, (list, tuple, set, dict)) else ())
         return function(*arguments)
 
     def new(self, cls: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -113,7 +129,7 @@ class Unpickler:
         if cls is collections.OrderedDict:
             return collections.OrderedDict()
         if not isinstance(cls, type) or all(cls is not found for found in self.users.values()):
-            raise pickle.UnpicklingError(f"the pickle tries to make an instance of {cls!r}, which is not allowed")
+            raise pickle.UnpicklingError(f"the pickle tries to make an instance of {shown(cls)}, which is not allowed")
         return cls.__new__(cls, *arguments, **keywords)
 
     def build(self, instance: Any, state: Any) -> None:
@@ -232,6 +248,7 @@ class Unpickler:
         target = self._stack[-1]
         if not isinstance(target, dict):
             raise TypeError(f"cannot set items of a {type(target).__name__}")
+        self._will_hash(items[::2])
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key] = value
 
@@ -241,20 +258,38 @@ class Unpickler:
     def _unite(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not set:
             raise TypeError(f"cannot add to a {type(self._stack[-1]).__name__}")
+        self._will_hash(items)
         self._stack[-1].update(items)
 
     def _frozen_set(self) -> None:
         items = self._since_mark()
+        self._will_hash(items)
         self._stack.append(frozenset(items))
 
     def _tuple(self) -> None:
         items = self._since_mark()
-        self._stack.append(tuple(items))
+        self._stack.append(self._nested(tuple(items)))
 
     def _last(self, count: int) -> None:
         if len(self._stack) < count:
             raise IndexError("the stack is too short for a tuple")
-        self._stack[-count:] = [tuple(self._stack[-count:])]
+        self._stack[-count:] = [self._nested(tuple(self._stack[-count:]))]
+
+    def _nested(self, made: tuple[Any, ...]) -> tuple[Any, ...]:
+        inner = [self._nests.get(id(item), (1, len(item))) for item in made if type(item) is tuple]
+        if inner:
+            depth, elements = 1 + max(nest[0] for nest in inner), len(made) + sum(nest[1] for nest in inner)
+            if depth > _MOST_NESTED or elements > _MOST_HASHED:
+                raise ValueError(f"more than {_MOST_NESTED} tuples, or {_MOST_HASHED} elements, are nested in one")
+            self._nests[id(made)] = depth, elements, made
+        return made
+
+    def _will_hash(self, items: Iterable[Any]) -> None:
+        for item in items:
+            if type(item) is tuple:
+                self._hashed += self._nests.get(id(item), (1, len(item)))[1]
+        if self._hashed > 10 * _MOST_HASHED:
+            raise ValueError(f"the tuples that are keys have more than {10 * _MOST_HASHED} elements in all")
 
     def _put(self, index: int) -> None:
         self._memo[index] = self._stack[-1]
@@ -377,9 +412,11 @@ class Looker(Unpickler):
 
 def numpy_dtype(name: str, align: bool = False, copy: bool = True) -> Any:
     """``numpy.dtype(name)`` for the types that hold nothing but numbers and text."""
-    found = numpy.dtype(name) if isinstance(name, str) else None
+    # Not more: NumPy evaluates what stands in parentheses.
+    simple = isinstance(name, str) and re.fullmatch("[a-zA-Z]{1,12}[0-9]{0,9}", name)
+    found = numpy.dtype(name) if simple else None
     if found is None or found.kind not in "biufcSU" or found.shape or found.names:
-        raise pickle.UnpicklingError(f"a numpy array of the type {name!r} is not loaded")
+        raise pickle.UnpicklingError(f"a numpy array of the type {shown(name)} is not loaded")
     return numpy.dtype(found, copy=True)
 
 
