@@ -313,3 +313,23 @@ def test_arguments_have_the_same_names_order_and_defaults(name: str) -> None:
         parameters = inspect.signature(target.__init__).parameters.values()
         found.append([(p.name, p.kind, p.default) for p in parameters])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs"), SCHEDULERS)
+def test_state_dicts_of_schedulers_change_sides(name: str, args: Any, kwargs: Any) -> None:
+    """After ten steps, fresh schedulers go on from the other library's state for twenty more."""
+    pair = optimizers(adam=False)
+    makers = [getattr(side.lr_scheduler, name) for _, side, _ in SIDES]
+    schedulers = [make(optimizer, *args, **kwargs) for make, optimizer in zip(makers, pair, strict=True)]
+    assert_in_step(pair, schedulers, 10)
+    states = [scheduler.state_dict() for scheduler in schedulers]
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in pair]
+    fresh = optimizers(adam=False)
+    resumed = []
+    for make, optimizer, state, rate in zip(makers, fresh, reversed(states), rates, strict=True):
+        scheduler = make(optimizer, *args, **kwargs)
+        scheduler.load_state_dict(state)
+        for group, old, lr in zip(optimizer.param_groups, pair[0].param_groups, rate, strict=True):
+            group.update({key: value for key, value in old.items() if key != "params"}, lr=lr)
+        resumed.append(scheduler)
+    assert_in_step(fresh, resumed, 20)

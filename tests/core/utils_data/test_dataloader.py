@@ -236,3 +236,17 @@ def test_data_is_an_attribute_of_utils_without_an_import() -> None:
     program = "import flambeau.utils as u; print(u.data.DataLoader.__module__)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (ran.stdout, ran.stderr) == ("flambeau.utils.data.dataloader\n", "")
+
+
+# -- pinning -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(flambeau.cuda.is_available(), reason="about machines without an accelerator")
+def test_pinning_without_an_accelerator_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="'pin_memory' argument is set as true but no accelerator is found"):
+        assert [batch.tolist() for batch in DataLoader(range(4), batch_size=2, pin_memory=True)] == [[0, 1], [2, 3]]  # type: ignore[arg-type]
+    with (
+        pytest.warns(UserWarning, match="no accelerator"),
+        pytest.warns(UserWarning, match="ignore pin_memory_device='cu"),
+    ):
+        next(iter(DataLoader(range(4), pin_memory=True, pin_memory_device="cuda:1")))  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections import Counter
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import flambeau
 from flambeau.utils.data import (
     BatchSampler,
+    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
@@ -133,3 +136,55 @@ def test_batches_refuse() -> None:
             BatchSampler(range(3), wrong, False)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="drop_last should be a boolean value, but got drop_last=1"):
         BatchSampler(range(3), 1, 1)  # type: ignore[arg-type]
+
+
+# -- several processes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("total", "replicas"), [(10, 2), (10, 3), (11, 4), (3, 5), (1, 4), (0, 2)])
+def test_distributed_sampler_shares_out(total: int, replicas: int, drop_last: bool, shuffle: bool) -> None:
+    samplers = [
+        DistributedSampler(range(total), replicas, rank, shuffle=shuffle, seed=3, drop_last=drop_last)
+        for rank in range(replicas)
+    ]
+    parts = [list(sampler) for sampler in samplers]
+    each = total // replicas if drop_last else -(-total // replicas)
+    assert [len(part) for part in parts] == [len(sampler) for sampler in samplers] == [each] * replicas
+    if not total:
+        return
+    together = [index for row in zip(*parts, strict=True) for index in row]
+    assert len(set(together)) == min(len(together), total)
+    if not drop_last:
+        assert set(together) == set(range(total))
+        assert together[total:] == [together[i % total] for i in range(len(together) - total)]
+    if not shuffle:
+        assert together == [i % total for i in range(len(together))]
+
+
+def test_distributed_sampler_has_another_order_each_epoch() -> None:
+    one = DistributedSampler(range(50), num_replicas=2, rank=0, seed=1)
+    other = DistributedSampler(range(50), num_replicas=2, rank=0, seed=1)
+    assert list(one) == list(one) == list(other)
+    before = list(one)
+    one.set_epoch(1)
+    assert list(one) != before
+    other.set_epoch(1)
+    assert list(one) == list(other)
+
+
+def test_distributed_sampler_s_errors() -> None:
+    for rank in (-1, 2):
+        with pytest.raises(ValueError, match=rf"Invalid rank {rank}, rank should be in the interval \[0, 1\]"):
+            DistributedSampler(range(4), num_replicas=2, rank=rank)
+
+
+def test_distributed_sampler_asks_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = types.ModuleType("flambeau.distributed")
+    vars(group).update(is_available=lambda: True, get_world_size=lambda: 3, get_rank=lambda: 1)
+    monkeypatch.setitem(sys.modules, "flambeau.distributed", group)
+    assert list(DistributedSampler(range(6), shuffle=False)) == [1, 4]
+    vars(group).update(is_available=lambda: False)
+    with pytest.raises(RuntimeError, match="Requires distributed package to be available to find out num_replicas"):
+        DistributedSampler(range(6))
