@@ -337,7 +337,7 @@ def warm_up(files: list[bytes]) -> None:
     for content in files:
         repr(flambeau.load(io.BytesIO(content)))
     "é".encode("cp437")  # zipfile's, for names without the flag for UTF-8
-    flambeau.dispatch.backends()  # asked for by a location that is no known device
+    flambeau.dispatch.available()  # asked for by a location that is no known device
 
 
 @pytest.fixture(scope="module")

@@ -326,3 +326,24 @@ def test_custom_functions() -> None:
         (out.sum() + plain.sum()).backward()
         found.append((sorted(seen), shown(out.dtype), a.grad.tolist()))
     assert found[0] == found[1]
+
+
+# PyTorch has a policy for these; here it is that of the op that they are made of.
+MADE_OF_OTHERS = {f"conv{transposed}{dims}d" for transposed in ("", "_transpose") for dims in (1, 2, 3)} | {
+    "view_as_complex"
+}
+
+
+@pytest.mark.parametrize(("key", "device_type"), [("AutocastCPU", "cpu"), ("AutocastCUDA", "cuda")])
+def test_every_op_with_a_policy_in_pytorch_has_one(key: str, device_type: str) -> None:
+    from flambeau.amp._lists import lists_of
+    from flambeau.ops.declare import OPS
+
+    registered = {
+        name.partition("::")[2].partition(".")[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("aten::") and torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+    }
+    assert len(registered) > 50
+    listed = set().union(*lists_of(device_type).values())
+    assert sorted((registered & set(OPS)) - listed - MADE_OF_OTHERS) == []

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # In the fast dtype.
 _FAST = {
-    "addbmm", "addmm", "attention", "attention_weights", "baddbmm", "bmm", "convolution", "einsum",
-    "linalg_multi_dot", "linear", "lstm_layer", "matmul", "mm", "prelu", "rnn_layer",
+    "addbmm", "addmm", "attention", "attention_weights", "baddbmm", "bmm", "chain_matmul", "convolution", "einsum",
+    "linalg_multi_dot", "linalg_vecdot", "linear", "lstm_layer", "matmul", "mm", "prelu", "rnn_layer",
 }  # fmt: skip
 
 # In float32, unless a `dtype=` is given.
@@ -29,10 +29,14 @@ CPU: dict[str, set[str]] = {
     "fast": _FAST,
     "float32": _LOSSES | {
         "adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "binary_cross_entropy", "cdist", "cholesky",
-        "cholesky_inverse", "cholesky_solve", "fft_c2c", "fft_c2r", "fft_r2c", "grid_sample_at", "inverse",
-        "linalg_cholesky", "linalg_cond", "linalg_eigh", "linalg_inv", "linalg_lstsq", "linalg_matrix_rank",
-        "linalg_qr", "linalg_solve", "linalg_svd", "max_pool3d", "max_unpool2d", "max_unpool3d", "nanquantile",
-        "pinverse", "polar", "prod", "qr", "quantile", "reflection_pad", "replication_pad", "svd", "trace",
+        "cholesky_inverse", "cholesky_solve", "fft_c2c", "fft_c2r", "fft_r2c", "fractional_max_pool2d",
+        "fractional_max_pool3d", "geqrf", "grid_sample_at", "inverse", "linalg_cholesky", "linalg_cholesky_ex",
+        "linalg_cond", "linalg_eig", "linalg_eigh", "linalg_eigvals", "linalg_eigvalsh",
+        "linalg_householder_product", "linalg_inv", "linalg_inv_ex", "linalg_lstsq", "linalg_matrix_rank",
+        "linalg_qr", "linalg_solve", "linalg_svd", "linalg_svdvals", "linalg_tensorinv", "linalg_tensorsolve",
+        "lu_solve", "max_pool3d", "max_unpool2d", "max_unpool3d", "nanquantile", "orgqr",
+        "ormqr", "pinverse", "polar", "prod", "qr", "quantile", "reflection_pad", "replication_pad", "svd", "trace",
+        "triangular_solve",
         # PyTorch's GRU on the CPU multiplies in the fast dtype and keeps its state, and so its output, in float32.
         "gru_layer",
     },
@@ -46,8 +50,8 @@ OTHERS: dict[str, set[str]] = {
     "float32": _LOSSES | {
         "acos", "asin", "cdist", "cosh", "cosine_similarity", "cumprod", "cumsum", "dist", "erfinv", "exp", "expm1",
         "group_norm", "layer_norm", "linalg_matrix_norm", "linalg_norm", "linalg_vector_norm", "log", "log10", "log1p",
-        "log2", "log_softmax", "logsumexp", "native_layer_norm", "norm", "normalize", "pow", "prod", "reciprocal",
-        "renorm", "resample", "rsqrt", "sinh", "softmax", "softplus", "sum", "tan",
+        "log2", "log_softmax", "logsumexp", "native_layer_norm", "norm", "normalize", "nuclear_norm", "pdist", "pow",
+        "prod", "reciprocal", "renorm", "resample", "rms_norm", "rsqrt", "sinh", "softmax", "softplus", "sum", "tan",
     },
     "widest": _WIDEST | {"bilinear", "cross", "grid_sample_at", "linalg_cross", "tensordot"},
     "as given": set(),

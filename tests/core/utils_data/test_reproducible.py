@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy
@@ -226,3 +228,29 @@ def test_an_error_in_the_dataset_puts_the_generators_back() -> None:
     assert random.getstate() == state
     assert numpy.random.get_bit_generator() is bits
     assert flambeau.initial_seed() == seed
+
+
+def test_two_threads_of_the_program_that_load_at_the_same_time() -> None:
+    both_are_inside = threading.Barrier(2, timeout=120)
+
+    class Waiting(Augmented):
+        wait = True
+
+        def __getitem__(self, index: int) -> Any:
+            if self.wait:
+                both_are_inside.wait()
+            return super().__getitem__(index)
+
+    def batches(dataset: Any, seed: int) -> list[Any]:
+        generator = flambeau.Generator().manual_seed(seed)
+        return [x.tolist() for x, _ in DataLoader(dataset, batch_size=4, generator=generator)]
+
+    random.seed(1)
+    numpy.random.seed(2)
+    expected = random.random(), numpy.random.rand()
+    random.seed(1)
+    numpy.random.seed(2)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(batches, [Waiting(), Waiting()], [5, 6]))
+    assert (random.random(), numpy.random.rand()) == expected
+    assert found == [batches(Augmented(), 5), batches(Augmented(), 6)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import random
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -166,6 +168,36 @@ def test_persistent_threads_begin_anew_after_a_break() -> None:
         assert len(loader_threads()) == 2
     assert [batch.item() for batch in loader] == list(range(30))
     del loader
+
+
+def test_ctrl_c_reaches_the_program_while_it_waits_for_threads(
+    start_program: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    program = start_program(
+        """
+        import time
+        from flambeau.utils.data import DataLoader, worker
+
+        class Slow:
+            def __len__(self):
+                return 4
+            def __getitem__(self, index):
+                print("waiting", flush=True)
+                time.sleep(600)
+
+        worker.GRACE = 0.1
+        try:
+            for _ in DataLoader(Slow(), num_workers=1, multiprocessing_context="thread"):
+                pass
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "waiting\n"
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=120)
+    assert (out, err, program.returncode) == ("interrupted\n", "", 0)
 
 
 def test_a_program_ends_though_a_thread_hangs(run_program: Callable[[str], str]) -> None:

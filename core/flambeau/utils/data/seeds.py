@@ -45,28 +45,42 @@ class SetAside:
     """Puts the program's generators aside inside a ``with`` block, and others, to be seeded, in their places.
 
     70 microseconds, two thirds of them NumPy's, which tells only with its whole state whether it holds back the second
-    of a pair of normal numbers.
+    of a pair of normal numbers. One thread at a time does so; another that comes meanwhile gets generators of its own,
+    as worker threads do.
     """
 
     def __init__(self) -> None:
         self._own = Generator()
         self._numpy = numpy.random.MT19937(0)
+        self._instead: ThreadsOwn | None = None
 
     def __enter__(self) -> None:
+        if not _aside.acquire(blocking=False):
+            self._instead = ThreadsOwn()
+            self._instead.__enter__()
+            return
         self._own.manual_seed(default_generator.initial_seed())
         self._default = default_generator.exchange(self._own)
         self._held: Any = numpy.random.get_state(legacy=False)
-        self._legacy = numpy.random.get_bit_generator()  # type: ignore[attr-defined]
+        self._bits = numpy.random.get_bit_generator()  # type: ignore[attr-defined]
         numpy.random.set_bit_generator(self._numpy)  # type: ignore[attr-defined]
         self._python = random.getstate()
 
     def __exit__(self, *error: object) -> None:
+        if self._instead is not None:
+            self._instead.__exit__(*error)
+            self._instead = None
+            return
         random.setstate(self._python)
-        numpy.random.set_bit_generator(self._legacy)  # type: ignore[attr-defined]
-        if self._held["has_gauss"]:
+        numpy.random.set_bit_generator(self._bits)  # type: ignore[attr-defined]
+        if self._held["has_gauss"] and isinstance(self._bits, numpy.random.MT19937):
             numpy.random.set_state(self._held)
         default_generator.exchange(self._default)
+        _aside.release()
 
+
+# Held by the thread that has set the program's generators aside; again by a loader inside of its dataset.
+_aside = threading.RLock()
 
 # -- threads -------------------------------------------------------------------------------------------------------
 
@@ -87,7 +101,7 @@ class ThreadsOwn:
 
     def __enter__(self) -> None:
         global _threads
-        default_generator.exchange(Generator())
+        self._before = default_generator.exchange(Generator()), _this_thread.python, _this_thread.numpy
         _this_thread.python, _this_thread.numpy = random.Random(), numpy.random.RandomState()
         with _lock:
             _threads += 1
@@ -100,8 +114,8 @@ class ThreadsOwn:
             _threads -= 1
             if _threads == 0:
                 _restore()
-        _this_thread.python = _this_thread.numpy = None
-        default_generator.exchange(None)
+        default, _this_thread.python, _this_thread.numpy = self._before
+        default_generator.exchange(default)
 
 
 def _redirect() -> None:
