@@ -19,6 +19,7 @@ from flambeau import autograd as autograd
 from flambeau import backends as backends
 from flambeau import catalogue as catalogue
 from flambeau import conversion as conversion
+from flambeau import cpu as cpu
 from flambeau import creation as creation
 from flambeau import cuda as cuda
 from flambeau import devices as devices
