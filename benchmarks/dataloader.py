@@ -102,8 +102,9 @@ def main() -> None:
         versions["torch"] = torch.__version__
     warnings.simplefilter("ignore")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{usable} cores, load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else f"{usable} cores")
+    print(f"{usable} cores" if load is None else f"{usable} cores, load {load:.1f}")
     print(f"{'ms a batch of ' + str(BATCH):20}{'flambeau':>10}{'torch':>10}{'torch /':>10}")
     results: dict[str, dict[str, float]] = {}
     for name, libraries in cases(Images(options.samples, options.size), torch).items():
@@ -117,7 +118,7 @@ def main() -> None:
         print(f"{name:20}{row['flambeau']:10.2f}{theirs}", flush=True)
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"versions": versions, "cores": usable, "milliseconds": results}, file, indent=1)
+            json.dump({"versions": versions, "cores": usable, "load": load, "milliseconds": results}, file, indent=1)
 
 
 if __name__ == "__main__":
