@@ -182,6 +182,8 @@ def avg_pool(
             sums = parts[0].copy() if k == 1 else numpy.add(parts[0], parts[1])
             for part in parts[2:]:
                 numpy.add(sums, part, sums)
+    if input.dtype.kind in "iu":  # as C divides integers, towards 0
+        return numpy.sign(sums) * (numpy.abs(sums) // numpy.abs(divisor)) * numpy.sign(divisor)
     return numpy.divide(sums, divisor, sums)
 
 

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from flambeau.dtypes import FLOATING
+from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.declare import composite
 
 Tensor = Any
@@ -318,7 +319,15 @@ def softsign(xp: Xp, input: Tensor) -> Tensor:
     return xp.div(input, xp.add(xp.abs(input), 1.0))
 
 
-softsign.vjp(input=lambda xp, g, input: xp.div(g, xp.square(xp.add(xp.abs(input), 1.0))))
+@softsign.joint_vjp
+def _(xp: Xp, g: Any, needs: tuple[bool, ...], input: Any) -> tuple[Any]:
+    size = xp.abs(input)
+    rest = xp.add(size, 1.0)
+    if not xp.dtype_of(input).is_complex:
+        return (xp.div(g, xp.square(rest)),)
+    # The modulus moves with the input, so the function is not holomorphic.
+    along = xp.div(xp.real(xp.mul(g, xp.conj(input))), xp.square(rest))
+    return (xp.sub(xp.div(g, rest), xp.mul(xp.sgn(input), along)),)
 
 
 @composite(dtype="float", pointwise=True, public=("functional",))
@@ -327,7 +336,7 @@ def tanhshrink(xp: Xp, input: Tensor) -> Tensor:
     return xp.sub(input, xp.tanh(input))
 
 
-tanhshrink.vjp(input=lambda xp, g, input: xp.mul(g, xp.square(xp.tanh(input))))
+tanhshrink.vjp(input=lambda xp, g, input: xp.mul(g, conj_of(xp, xp.square(xp.tanh(input)))))
 
 
 @composite(dtype="float", public=("functional",))

@@ -31,6 +31,12 @@ def conj_of(xp: Xp, a: Any) -> Any:
     return a.conjugate() if isinstance(a, complex) else a
 
 
+def cast(xp: Xp, x: Any, like: Any) -> Any:
+    """``x`` in the dtype of ``like``: what a decomposition makes of 16-bit floats and Python numbers may be wider."""
+    dtype = xp.dtype_of(like)
+    return x if xp.dtype_of(x) is dtype else xp.to_dtype(x, dtype)
+
+
 # -- arithmetic ------------------------------------------------------------------------------------------------------
 
 

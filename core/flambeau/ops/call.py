@@ -173,6 +173,9 @@ def kernel_error(op: Op, error: Exception, operands: list[Any]) -> Exception:
     """What to raise when a kernel refused its operands: the shapes or the dtypes named, where they are the reason."""
     if op.pointwise and isinstance(error, ValueError):
         broadcast_shapes(op.name, *[operand.shape for operand in operands if hasattr(operand, "shape")])
+    elif isinstance(error, ValueError) and "could not be broadcast" in str(error):  # NumPy's, inside a decomposition
+        shapes = " and ".join([str(list(t.shape)) for t in operands if isinstance(t, Tensor)])
+        return RuntimeError(f"{op.name}: the shapes {shapes} do not go together")
     if isinstance(error, TypeError) and ("not supported" in str(error) or "Cannot cast ufunc" in str(error)):
         seen = " and ".join([t._dtype.name for t in operands if isinstance(t, Tensor)])
         return NotImplementedError(f"{op.name} is not implemented for {seen}: {error}")

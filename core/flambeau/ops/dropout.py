@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.ops.arithmetic import cast
 from flambeau.ops.declare import composite
 
 Tensor = Any
@@ -18,13 +19,13 @@ def apply_dropout(xp: Xp, input: Tensor, uniform: Tensor, p: float) -> Tensor:
         uniform: numbers uniform in [0, 1) of a shape that broadcasts to the input's.
     """
     if p == 1:
-        return xp.mul(input, 0)
+        return cast(xp, xp.mul(input, 0), input)
     return xp.mul(input, _kept(xp, uniform, p, input))
 
 
 def _kept(xp: Xp, uniform: Any, p: float, like: Any) -> Any:
     """``1 / (1 - p)`` where an element is kept, elsewhere 0."""
-    return xp.mul(xp.to_dtype(xp.ge(uniform, p), xp.dtype_of(like)), 1 / (1 - p))
+    return cast(xp, xp.mul(xp.to_dtype(xp.ge(uniform, p), xp.dtype_of(like)), 1 / (1 - p)), like)
 
 
 @apply_dropout.joint_vjp
@@ -46,15 +47,15 @@ def apply_alpha_dropout(xp: Xp, input: Tensor, uniform: Tensor, p: float) -> Ten
         uniform: numbers uniform in [0, 1) of a shape that broadcasts to the input's.
     """
     if p == 1:
-        return xp.mul(input, 0)
+        return cast(xp, xp.mul(input, 0), input)
     scale = ((1 - p) * (1 + p * _SATURATED**2)) ** -0.5
     kept = xp.ge(uniform, p)
     shift = -scale * p * _SATURATED
-    return xp.add(xp.mul(xp.where(kept, input, _SATURATED), scale), shift)
+    return cast(xp, xp.add(xp.mul(xp.where(kept, input, _SATURATED), scale), shift), input)
 
 
 @composite(public=())
 def apply_rrelu(xp: Xp, input: Tensor, uniform: Tensor, lower: float, upper: float) -> Tensor:
     """Return ``input`` where it is not negative, elsewhere times a slope, uniform in ``[lower, upper)``."""
     slope = xp.add(xp.mul(uniform, upper - lower), lower)
-    return xp.where(xp.lt(input, 0), xp.mul(input, slope), input)
+    return cast(xp, xp.where(xp.lt(input, 0), xp.mul(input, slope), input), input)

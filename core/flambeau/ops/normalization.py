@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from flambeau.dtypes import finfo, float32
+from flambeau.ops.arithmetic import cast
 from flambeau.ops.declare import composite
 
 Tensor = Any
@@ -22,11 +23,6 @@ def _computed(xp: Xp, input: Any) -> Any:
     """The input in the type in which statistics are computed: 16-bit types would lose too much."""
     dtype = xp.dtype_of(input)
     return xp.to_dtype(input, float32) if dtype.is_floating_point and dtype.itemsize < 4 else input
-
-
-def _cast(xp: Xp, x: Any, like: Any) -> Any:
-    dtype = xp.dtype_of(like)
-    return x if xp.dtype_of(x) is dtype else xp.to_dtype(x, dtype)
 
 
 def _moments(xp: Xp, x: Any, dims: tuple[int, ...]) -> tuple[Any, Any, Any]:
@@ -47,11 +43,11 @@ def _through_statistics(
 ) -> Any:
     """Add what reaches the input through the returned statistics, which only a second backward pass asks for."""
     if g_mean is not None:
-        gradient = xp.add(gradient, _cast(xp, xp.div(g_mean, count), input))
+        gradient = xp.add(gradient, cast(xp, xp.div(g_mean, count), input))
     if g_rstd is not None:
         cube = xp.mul(xp.square(rstd), rstd)
         centered = xp.sub(_computed(xp, input), mean)
-        gradient = xp.sub(gradient, _cast(xp, xp.mul(centered, xp.div(xp.mul(g_rstd, cube), count)), input))
+        gradient = xp.sub(gradient, cast(xp, xp.mul(centered, xp.div(xp.mul(g_rstd, cube), count)), input))
     return gradient
 
 
@@ -76,7 +72,7 @@ def native_layer_norm(
         out = xp.mul(out, _computed(xp, weight))
     if bias is not None:
         out = xp.add(out, _computed(xp, bias))
-    return _cast(xp, out, input), mean, rstd
+    return cast(xp, out, input), mean, rstd
 
 
 @native_layer_norm.joint_vjp
@@ -119,10 +115,10 @@ def native_layer_norm_backward(
         cotangent = _computed(xp, g)
         if needs[0]:
             inner = cotangent if weight is None else xp.mul(cotangent, _computed(xp, weight))
-            gi = _cast(xp, _normalized_cotangent(xp, inner, normal, rstd, dims), input)
+            gi = cast(xp, _normalized_cotangent(xp, inner, normal, rstd, dims), input)
         if needs[1]:
             gw = xp.mul(cotangent, normal)
-            gw = _cast(xp, xp.sum(gw, lead, False) if lead else gw, weight)
+            gw = cast(xp, xp.sum(gw, lead, False) if lead else gw, weight)
     if needs[2]:
         gb = xp.sum(g, lead, False) if lead else g
     return gi, gw, gb
@@ -175,7 +171,7 @@ def native_rms_norm(xp: Xp, input: Tensor, normalized_shape: Size, weight: Tenso
     dims = tuple(range(len(input.shape) - len(normalized_shape), len(input.shape)))
     x = _computed(xp, input)
     out = xp.mul(x, xp.rsqrt(xp.add(xp.mean(xp.square(x), dims, True), eps)))
-    return _cast(xp, out if weight is None else xp.mul(out, _computed(xp, weight)), input)
+    return cast(xp, out if weight is None else xp.mul(out, _computed(xp, weight)), input)
 
 
 @native_rms_norm.joint_vjp
@@ -191,10 +187,10 @@ def _(
     if needs[0]:
         inner = cotangent if weight is None else xp.mul(cotangent, _computed(xp, weight))
         along = xp.mul(normal, xp.mean(xp.mul(inner, normal), dims, True))
-        gi = _cast(xp, xp.mul(xp.sub(inner, along), rstd), input)
+        gi = cast(xp, xp.mul(xp.sub(inner, along), rstd), input)
     if needs[1]:
         gw = xp.mul(cotangent, normal)
-        gw = _cast(xp, xp.sum(gw, lead, False) if lead else gw, weight)
+        gw = cast(xp, xp.sum(gw, lead, False) if lead else gw, weight)
     return gi, gw
 
 
@@ -265,11 +261,11 @@ def native_batch_norm(
     out = xp.mul(centered, scale)
     if bias is not None:
         out = xp.add(out, xp.reshape(_computed(xp, bias), shape))
-    return _cast(xp, out, input), save_mean, save_rstd
+    return cast(xp, out, input), save_mean, save_rstd
 
 
 def _move(xp: Xp, running: Any, value: Any, momentum: float) -> None:
-    value = _cast(xp, value, running)
+    value = cast(xp, value, running)
     xp.assign(running, xp.add(xp.mul(running, 1 - momentum), xp.mul(value, momentum)))
 
 
@@ -318,12 +314,12 @@ def native_batch_norm_backward(
             gi = _normalized_cotangent(xp, cotangent, normal, scale, dims)
         else:
             gi = xp.mul(cotangent, scale)
-        gi = _cast(xp, gi, input)
+        gi = cast(xp, gi, input)
     if needs[1]:
-        gw = _cast(xp, xp.sum(xp.mul(cotangent, normal), dims, False), weight)
+        gw = cast(xp, xp.sum(xp.mul(cotangent, normal), dims, False), weight)
     if needs[2]:
         gb = xp.sum(cotangent, dims, False)
-        gb = _cast(xp, gb, input if weight is None else weight)
+        gb = cast(xp, gb, input if weight is None else weight)
     return gi, gw, gb
 
 

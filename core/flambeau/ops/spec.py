@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from flambeau.dtypes import dtype
 
@@ -77,3 +78,21 @@ def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> t
 def numel(shape: Sequence[int]) -> int:
     """The number of elements of a shape."""
     return prod(shape)
+
+
+def ntuple(op: str, name: str, value: Any, dims: int) -> tuple[int, ...]:
+    """A number for all dimensions, or a sequence of one number a dimension, as a tuple.
+
+    Raises:
+        RuntimeError: for another number of numbers.
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) == dims:
+            return tuple([int(n) for n in value])
+        if len(value) == 1:
+            return (int(value[0]),) * dims
+        raise RuntimeError(
+            f"{op}: expected {name} to be a single integer value or a list of {dims} values, one a dimension, but got "
+            f"{name}={list(value)}"
+        )
+    return (int(value),) * dims

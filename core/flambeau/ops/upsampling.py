@@ -14,8 +14,9 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import int64
-from flambeau.ops.convolution import ntuple, offsets, output_size, padded, patch, spread
+from flambeau.ops.convolution import offsets, output_size, padded, patch, spread
 from flambeau.ops.declare import composite
+from flambeau.ops.spec import ntuple
 
 Tensor = Any
 Size = Any

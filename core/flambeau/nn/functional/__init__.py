@@ -35,6 +35,12 @@ from flambeau.nn.functional._activation import (
 from flambeau.nn.functional._attention import (
     scaled_dot_product_attention,
 )
+from flambeau.nn.functional._classification_loss import (
+    cross_entropy,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    nll_loss,
+)
 from flambeau.nn.functional._ctc import (
     ctc_loss,
 )
@@ -51,25 +57,26 @@ from flambeau.nn.functional._embedding import (
     embedding_bag,
     one_hot,
 )
+from flambeau.nn.functional._linear_cross_entropy import (
+    linear_cross_entropy,
+)
 from flambeau.nn.functional._loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cosine_embedding_loss,
-    cross_entropy,
     gaussian_nll_loss,
-    hinge_embedding_loss,
     huber_loss,
     kl_div,
     l1_loss,
-    margin_ranking_loss,
     mse_loss,
-    multi_margin_loss,
-    multilabel_margin_loss,
     multilabel_soft_margin_loss,
-    nll_loss,
     poisson_nll_loss,
     smooth_l1_loss,
     soft_margin_loss,
+)
+from flambeau.nn.functional._margin_loss import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )

@@ -13,7 +13,7 @@ from flambeau.conversion import tensor
 from flambeau.dtypes import FLOATING, float64
 from flambeau.ops import upsampling
 from flambeau.ops.call import TENSORS
-from flambeau.ops.convolution import ntuple
+from flambeau.ops.spec import ntuple
 from flambeau.tensor import Tensor
 
 # The number of spatial dimensions that a mode works on; None for all.
