@@ -6,6 +6,8 @@ backends of Flambeau are devices, see :mod:`flambeau.dispatch` and ``flambeau in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -23,7 +25,65 @@ class Switches:
 
 
 cudnn = Switches(enabled=True, benchmark=False, deterministic=False, allow_tf32=True)
-cuda = Switches(matmul=Switches(allow_tf32=False))
+
+
+class AttentionSwitches(Switches):
+    """The flags of ``torch.backends.cuda``, with those of its implementations of attention."""
+
+    def _switch(self, name: str, enabled: bool) -> None:
+        self.__dict__[name] = bool(enabled)
+
+    def enable_flash_sdp(self, enabled: bool) -> None:
+        """Allow flash attention."""
+        self._switch("flash", enabled)
+
+    def enable_mem_efficient_sdp(self, enabled: bool) -> None:
+        """Allow memory-efficient attention."""
+        self._switch("mem_efficient", enabled)
+
+    def enable_math_sdp(self, enabled: bool) -> None:
+        """Allow attention as a composition of ops."""
+        self._switch("math", enabled)
+
+    def enable_cudnn_sdp(self, enabled: bool) -> None:
+        """Allow cuDNN's attention."""
+        self._switch("cudnn", enabled)
+
+    def flash_sdp_enabled(self) -> bool:
+        """Whether flash attention is allowed."""
+        return bool(self.flash)
+
+    def mem_efficient_sdp_enabled(self) -> bool:
+        """Whether memory-efficient attention is allowed."""
+        return bool(self.mem_efficient)
+
+    def math_sdp_enabled(self) -> bool:
+        """Whether attention as a composition of ops is allowed."""
+        return bool(self.math)
+
+    def cudnn_sdp_enabled(self) -> bool:
+        """Whether cuDNN's attention is allowed."""
+        return bool(self.cudnn)
+
+    @contextmanager
+    def sdp_kernel(
+        self,
+        enable_flash: bool = True,
+        enable_math: bool = True,
+        enable_mem_efficient: bool = True,
+        enable_cudnn: bool = True,
+    ) -> Iterator[None]:
+        """The older way to say what :func:`flambeau.nn.attention.sdpa_kernel` says."""
+        names = ("flash", "math", "mem_efficient", "cudnn")
+        before = {name: getattr(self, name) for name in names}
+        self.__dict__.update(zip(names, (enable_flash, enable_math, enable_mem_efficient, enable_cudnn), strict=True))
+        try:
+            yield
+        finally:
+            self.__dict__.update(before)
+
+
+cuda = AttentionSwitches(matmul=Switches(allow_tf32=False), flash=True, mem_efficient=True, math=True, cudnn=True)
 mps = Switches()
 mkl = Switches()
 mkldnn = Switches(enabled=False)

@@ -7,6 +7,7 @@ values, dtypes and strides.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import types
 import warnings
@@ -23,7 +24,11 @@ import flambeau
 DTYPES = {getattr(torch, name): kind for name, kind in flambeau.dtypes.DTYPES.items() if hasattr(torch, name)}
 
 #: Prototypes, private operators, and what `docs/` lists as outside of Flambeau: sparse, nested, quantized tensors.
-OUTSIDE = ("masked.", "sparse.", "torch.", "jiterator", "to_sparse", "_", "nn.functional.scaled_", "special.airy_")
+OUTSIDE = (
+    "masked.", "sparse.", "torch.", "jiterator", "to_sparse", "_", "special.airy_",
+    "nn.functional.scaled_mm", "nn.functional.scaled_grouped_mm", "native_dropout_backward",
+    "max_pool2d_with_indices_backward",
+)
 
 
 def in_scope() -> list[Any]:
@@ -98,6 +103,13 @@ def convert(value: Any) -> Any:
         return type(value)(map(convert, value))
     if isinstance(value, dict):
         return {name: convert(item) for name, item in value.items()}
+    if isinstance(value, torch.nn.Module):
+        own = getattr(flambeau.nn, type(value).__name__)()
+        own.__dict__.update({name: item for name, item in vars(value).items() if not name.startswith("_")})
+        return own
+    if isinstance(value, torch.nn.LinearCrossEntropyOptions):
+        fields = {field.name: convert(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return flambeau.nn.LinearCrossEntropyOptions(**fields)
     if isinstance(value, torch.Generator):
         return flambeau.Generator().manual_seed(value.initial_seed())
     return value
@@ -126,7 +138,7 @@ def values(tensor: Any) -> Any:
     """The elements as NumPy has them, bfloat16 as float32."""
     if isinstance(tensor, torch.Tensor):
         plain = tensor.detach().resolve_conj().resolve_neg()
-        return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
+        return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy(force=True)
     plain = tensor.detach()
     return (plain.float() if plain.dtype is flambeau.bfloat16 else plain).numpy()
 

@@ -12,6 +12,7 @@ from flambeau.dtypes import (
     INTEGER,
     cast_number,
     complex128,
+    float32,
     float64,
     get_default_dtype,
 )
@@ -29,6 +30,12 @@ def conj_of(xp: Xp, a: Any) -> Any:
     if hasattr(a, "shape"):
         return xp.conj(a) if xp.dtype_of(a).is_complex else a
     return a.conjugate() if isinstance(a, complex) else a
+
+
+def computed(xp: Xp, input: Any) -> Any:
+    """The input in the type in which sums are made: 16-bit floats would lose too much."""
+    dtype = xp.dtype_of(input)
+    return xp.to_dtype(input, float32) if dtype.is_floating_point and dtype.itemsize < 4 else input
 
 
 def cast(xp: Xp, x: Any, like: Any) -> Any:

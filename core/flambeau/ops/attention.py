@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from flambeau.dtypes import bool_
+from flambeau.ops.arithmetic import cast, computed
 from flambeau.ops.declare import composite
 
 Tensor = Any
@@ -28,9 +29,7 @@ def attention_weights(
     order = (*range(ndim - 2), ndim - 1, ndim - 2)
     # Scaling the queries is cheaper than scaling the scores.
     scaled = xp.mul(query, scale)
-    if xp.dtype_of(scaled) is not xp.dtype_of(key):
-        scaled = xp.to_dtype(scaled, xp.dtype_of(key))  # ml_dtypes' bfloat16 times a Python number is float32
-    scores = xp.matmul(scaled, xp.permute(key, order))
+    scores = xp.matmul(cast(xp, scaled, key), xp.permute(key, order))
     last = len(scores.shape) - 1
     if is_causal:
         rows = xp.reshape(xp.new_arange(scores, 0, scores.shape[last - 1]), (scores.shape[last - 1], 1))
@@ -51,4 +50,7 @@ def attention(
     xp: Xp, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, is_causal: bool, scale: float
 ) -> Tensor:
     """Return :func:`attention_weights` times ``value``: (..., L, E), (..., S, E), (..., S, V) -> (..., L, V)."""
-    return xp.matmul(xp.attention_weights(query, key, attn_mask, is_causal, scale), value)
+    # Scores of 16 bits would be off by as much as tells the keys apart.
+    q, k, v = (computed(xp, x) for x in (query, key, value))
+    mask = attn_mask if attn_mask is None else computed(xp, attn_mask)
+    return cast(xp, xp.matmul(xp.attention_weights(q, k, mask, is_causal, scale), v), query)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from flambeau.dtypes import FLOATING
 from flambeau.ops.convolution import padded, pads, spread
 from flambeau.ops.declare import composite
 from flambeau.ops.pooling import (

@@ -269,3 +269,19 @@ def conv_transpose3d(
 ) -> Tensor:
     """Return the 3-D transposed convolution; as :func:`conv_transpose1d`, one number for all dimensions or three."""
     return _convolve_transposed(xp, 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+@composite(inline=True, public=("function", "functional"))
+def conv_tbc(xp: Xp, input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Return the 1-D convolution of sequences whose time comes first.
+
+    Shape: input (T, B, C), weight (kernel, C, O), bias (O,) -> (T + 2 pad - kernel + 1, B, O).
+
+    Raises:
+        RuntimeError: when the shapes or dtypes do not fit.
+    """
+    for name, given, dims in (("input", input, 3), ("weight", weight, 3), ("bias", bias, 1)):
+        if len(given.shape) != dims:
+            raise RuntimeError(f"conv_tbc: {name} must have {dims} dimensions, got shape {list(given.shape)}")
+    x, kernels = xp.permute(input, (1, 2, 0)), xp.permute(weight, (2, 1, 0))
+    return xp.permute(_convolve(xp, 1, x, kernels, bias, 1, pad, 1, 1), (2, 0, 1))

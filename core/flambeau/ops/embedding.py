@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.dtypes import int64
+from flambeau.ops.arithmetic import cast, computed
 from flambeau.ops.declare import composite
 
 Tensor = Any
@@ -93,11 +94,11 @@ def embedding_bag_sum(
         indices, bags: (n,) int64, the row and the bag of each entry. factors: (n,) or None for 1.
         padding_idx: a row that does not count; -1 for none.
     """
-    rows = xp.embedding(weight, indices)
+    rows = computed(xp, xp.embedding(weight, indices))
     if factors is not None:
-        rows = xp.mul(rows, xp.reshape(factors, (indices.shape[0], 1)))
+        rows = xp.mul(rows, xp.reshape(computed(xp, factors), (indices.shape[0], 1)))
     rows = _without_padding(xp, rows, indices, padding_idx)
-    return xp.index_put(xp.new_full(weight, (num_bags, weight.shape[1]), 0), [bags], rows, True)
+    return cast(xp, xp.index_put(xp.new_full(rows, (num_bags, weight.shape[1]), 0), [bags], rows, True), weight)
 
 
 @composite(public=())

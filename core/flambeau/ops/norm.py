@@ -199,6 +199,33 @@ def cdist(
     return xp.linalg_vector_norm(difference, p, (len(difference.shape) - 1,), False)
 
 
+@composite(inline=True, public=("function", "functional"))
+def pdist(xp: Any, input: Tensor, p: Number = 2.0) -> Tensor:
+    """Return the distances between all pairs of different rows: (N, D) -> (N (N - 1) / 2,).
+
+    They are the upper triangle of :func:`cdist` of ``input`` with itself, row by row.
+
+    Args:
+        p: the norm of the differences.
+
+    Raises:
+        RuntimeError: unless ``input`` is a floating-point matrix, or for a negative ``p``.
+    """
+    if len(input.shape) != 2:
+        raise RuntimeError(f"pdist: only supports 2D tensors, got shape {list(input.shape)}")
+    if not xp.dtype_of(input).is_floating_point:
+        raise RuntimeError(f"pdist: only supports floating-point dtypes, got {xp.dtype_of(input).name}")
+    if p < 0:
+        raise RuntimeError(f"pdist: only supports non-negative p values, got {p}")
+    n = input.shape[0]
+    if n < 2:
+        return xp.reshape(xp.slice(input, 0, 0, 0, 1), (0,))
+    seconds = [xp.new_arange(input, i + 1, n) for i in range(n - 1)]
+    firsts = [xp.full_like(second, i) for i, second in enumerate(seconds)]
+    difference = xp.sub(xp.index(input, [xp.cat(firsts, 0)]), xp.index(input, [xp.cat(seconds, 0)]))
+    return xp.linalg_vector_norm(difference, p, (1,), False)
+
+
 @composite(dtype="same", public=())
 def euclidean_distance(xp: Any, x1: Tensor, x2: Tensor) -> Tensor:
     """Return the Euclidean distances between all rows, as ``sqrt(|a|^2 + |b|^2 - 2 a.b)``: (..., m, n)."""

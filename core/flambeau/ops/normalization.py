@@ -9,20 +9,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau.dtypes import finfo, float32
-from flambeau.ops.arithmetic import cast
+from flambeau.dtypes import finfo
+from flambeau.ops.arithmetic import cast, computed, conj_of
 from flambeau.ops.declare import composite
 
 Tensor = Any
 Size = Any
 Number = Any
 Xp = Any
-
-
-def _computed(xp: Xp, input: Any) -> Any:
-    """The input in the type in which statistics are computed: 16-bit types would lose too much."""
-    dtype = xp.dtype_of(input)
-    return xp.to_dtype(input, float32) if dtype.is_floating_point and dtype.itemsize < 4 else input
 
 
 def _moments(xp: Xp, x: Any, dims: tuple[int, ...]) -> tuple[Any, Any, Any]:
@@ -46,7 +40,7 @@ def _through_statistics(
         gradient = xp.add(gradient, cast(xp, xp.div(g_mean, count), input))
     if g_rstd is not None:
         cube = xp.mul(xp.square(rstd), rstd)
-        centered = xp.sub(_computed(xp, input), mean)
+        centered = xp.sub(computed(xp, input), mean)
         gradient = xp.sub(gradient, cast(xp, xp.mul(centered, xp.div(xp.mul(g_rstd, cube), count)), input))
     return gradient
 
@@ -65,13 +59,13 @@ def native_layer_norm(
     """
     ndim = len(input.shape)
     dims = tuple(range(ndim - len(normalized_shape), ndim))
-    centered, mean, variance = _moments(xp, _computed(xp, input), dims)
+    centered, mean, variance = _moments(xp, computed(xp, input), dims)
     rstd = xp.rsqrt(xp.add(variance, eps))
     out = xp.mul(centered, rstd)
     if weight is not None:
-        out = xp.mul(out, _computed(xp, weight))
+        out = xp.mul(out, computed(xp, weight))
     if bias is not None:
-        out = xp.add(out, _computed(xp, bias))
+        out = xp.add(out, computed(xp, bias))
     return cast(xp, out, input), mean, rstd
 
 
@@ -111,10 +105,10 @@ def native_layer_norm_backward(
     dims, lead = tuple(range(first, ndim)), tuple(range(first))
     gi = gw = gb = None
     if needs[0] or needs[1]:
-        normal = xp.mul(xp.sub(_computed(xp, input), mean), rstd)
-        cotangent = _computed(xp, g)
+        normal = xp.mul(xp.sub(computed(xp, input), mean), rstd)
+        cotangent = computed(xp, g)
         if needs[0]:
-            inner = cotangent if weight is None else xp.mul(cotangent, _computed(xp, weight))
+            inner = cotangent if weight is None else xp.mul(cotangent, computed(xp, weight))
             gi = cast(xp, _normalized_cotangent(xp, inner, normal, rstd, dims), input)
         if needs[1]:
             gw = xp.mul(cotangent, normal)
@@ -124,7 +118,7 @@ def native_layer_norm_backward(
     return gi, gw, gb
 
 
-def _check_normalized_shape(op: str, input: Any, normalized_shape: Any, weight: Any, bias: Any) -> tuple[int, ...]:
+def check_normalized_shape(op: str, input: Any, normalized_shape: Any, weight: Any, bias: Any) -> tuple[int, ...]:
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     shape = tuple(input.shape)
     if not wanted:
@@ -161,7 +155,7 @@ def layer_norm(
     Raises:
         RuntimeError: when the last sizes of the input, or the shapes of weight and bias, are others.
     """
-    shape = _check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
+    shape = check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
     return xp.native_layer_norm(input, shape, weight, bias, eps)[0]
 
 
@@ -169,9 +163,9 @@ def layer_norm(
 def native_rms_norm(xp: Xp, input: Tensor, normalized_shape: Size, weight: Tensor | None, eps: float) -> Tensor:
     """Return ``x / sqrt(mean(x^2) + eps) * weight``, the mean over the last dimensions."""
     dims = tuple(range(len(input.shape) - len(normalized_shape), len(input.shape)))
-    x = _computed(xp, input)
+    x = computed(xp, input)
     out = xp.mul(x, xp.rsqrt(xp.add(xp.mean(xp.square(x), dims, True), eps)))
-    return cast(xp, out if weight is None else xp.mul(out, _computed(xp, weight)), input)
+    return cast(xp, out if weight is None else xp.mul(out, computed(xp, weight)), input)
 
 
 @native_rms_norm.joint_vjp
@@ -180,14 +174,14 @@ def _(
 ) -> tuple[Any, Any]:
     first = len(input.shape) - len(normalized_shape)
     dims, lead = tuple(range(first, len(input.shape))), tuple(range(first))
-    x, cotangent = _computed(xp, input), _computed(xp, g)
+    x, cotangent = computed(xp, input), computed(xp, g)
     rstd = xp.rsqrt(xp.add(xp.mean(xp.square(x), dims, True), eps))
-    normal = xp.mul(x, rstd)
+    normal = conj_of(xp, xp.mul(x, rstd))
     gi = gw = None
     if needs[0]:
-        inner = cotangent if weight is None else xp.mul(cotangent, _computed(xp, weight))
+        inner = cotangent if weight is None else xp.mul(cotangent, conj_of(xp, computed(xp, weight)))
         along = xp.mul(normal, xp.mean(xp.mul(inner, normal), dims, True))
-        gi = cast(xp, xp.mul(xp.sub(inner, along), rstd), input)
+        gi = cast(xp, xp.mul(xp.sub(inner, along), conj_of(xp, rstd)), input)
     if needs[1]:
         gw = xp.mul(cotangent, normal)
         gw = cast(xp, xp.sum(gw, lead, False) if lead else gw, weight)
@@ -207,7 +201,7 @@ def rms_norm(
     Raises:
         RuntimeError: when the last sizes of the input, or the weight's shape, are others.
     """
-    shape = _check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
+    shape = check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
     return xp.native_rms_norm(input, shape, weight, finfo(xp.dtype_of(input)).eps if eps is None else eps)
 
 
@@ -244,7 +238,7 @@ def native_batch_norm(
     channels = (shape[1],)
     if training:
         dims = _all_but_channels(input)
-        centered, mean, variance = _moments(xp, _computed(xp, input), dims)
+        centered, mean, variance = _moments(xp, computed(xp, input), dims)
         rstd = xp.rsqrt(xp.add(variance, eps))
         save_mean, save_rstd = xp.reshape(mean, channels), xp.reshape(rstd, channels)
         if running_mean is not None:
@@ -254,13 +248,13 @@ def native_batch_norm(
             unbiased = xp.mul(xp.reshape(variance, channels), count / max(count - 1, 1))
             _move(xp, running_var, unbiased, momentum)
     else:
-        save_mean = xp.clone(_computed(xp, running_mean))
-        save_rstd = xp.rsqrt(xp.add(_computed(xp, running_var), eps))
-        centered, rstd = xp.sub(_computed(xp, input), xp.reshape(save_mean, shape)), xp.reshape(save_rstd, shape)
-    scale = rstd if weight is None else xp.mul(rstd, xp.reshape(_computed(xp, weight), shape))
+        save_mean = xp.clone(computed(xp, running_mean))
+        save_rstd = xp.rsqrt(xp.add(computed(xp, running_var), eps))
+        centered, rstd = xp.sub(computed(xp, input), xp.reshape(save_mean, shape)), xp.reshape(save_rstd, shape)
+    scale = rstd if weight is None else xp.mul(rstd, xp.reshape(computed(xp, weight), shape))
     out = xp.mul(centered, scale)
     if bias is not None:
-        out = xp.add(out, xp.reshape(_computed(xp, bias), shape))
+        out = xp.add(out, xp.reshape(computed(xp, bias), shape))
     return cast(xp, out, input), save_mean, save_rstd
 
 
@@ -303,13 +297,13 @@ def native_batch_norm_backward(
     shape = _channel_shape(input)
     dims = _all_but_channels(input)
     rstd = xp.reshape(save_rstd, shape)
-    cotangent = _computed(xp, g)
+    cotangent = computed(xp, g)
     gi = gw = gb = None
     normal = None
     if needs[1] or (needs[0] and training):
-        normal = xp.mul(xp.sub(_computed(xp, input), xp.reshape(save_mean, shape)), rstd)
+        normal = xp.mul(xp.sub(computed(xp, input), xp.reshape(save_mean, shape)), rstd)
     if needs[0]:
-        scale = rstd if weight is None else xp.mul(rstd, xp.reshape(_computed(xp, weight), shape))
+        scale = rstd if weight is None else xp.mul(rstd, xp.reshape(computed(xp, weight), shape))
         if training:
             gi = _normalized_cotangent(xp, cotangent, normal, scale, dims)
         else:

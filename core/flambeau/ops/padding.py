@@ -59,12 +59,12 @@ def reflection_pad(xp: Xp, input: Tensor, pad: Size) -> Tensor:
                 f"reflection_pad: Padding size should be less than the corresponding input dimension, but got: padding "
                 f"({before}, {after}) at dimension {dim} of input {list(input.shape)}"
             )
-        parts = [_inner(xp, input, dim, before, after)]
+        parts = [input]
         if before > 0:
             parts.insert(0, xp.flip(xp.slice(input, dim, 1, before + 1, 1), (dim,)))
         if after > 0:
             parts.append(xp.flip(xp.slice(input, dim, size - 1 - after, size - 1, 1), (dim,)))
-        input = xp.cat(parts, dim)
+        input = _cut(xp, "reflection_pad", input, xp.cat(parts, dim), dim, before, after)
     return input
 
 
@@ -74,20 +74,32 @@ def replication_pad(xp: Xp, input: Tensor, pad: Size) -> Tensor:
     for dim, before, after in _pairs(pad, len(input.shape)):
         shape = tuple(input.shape)
         size = shape[dim]
-        if size + min(before, 0) + min(after, 0) <= 0:
+        if not size:
             raise RuntimeError(
-                f"replication_pad: Expected a non-empty dimension {dim} to replicate, but got input {list(shape)} with "
-                f"padding ({before}, {after})"
+                f"replication_pad: Expected a non-empty dimension {dim} to replicate, but got input {list(shape)}"
             )
-        parts = [_inner(xp, input, dim, before, after)]
+        parts = [input]
         if before > 0:
             edge = xp.slice(input, dim, 0, 1, 1)
             parts.insert(0, xp.expand(edge, (*shape[:dim], before, *shape[dim + 1 :])))
         if after > 0:
             edge = xp.slice(input, dim, size - 1, size, 1)
             parts.append(xp.expand(edge, (*shape[:dim], after, *shape[dim + 1 :])))
-        input = xp.cat(parts, dim)
+        input = _cut(xp, "replication_pad", input, xp.cat(parts, dim), dim, before, after)
     return input
+
+
+def _cut(xp: Xp, op: str, input: Any, padded: Any, dim: int, before: int, after: int) -> Any:
+    """``padded`` without what negative padding cuts off, which may be more than the input had."""
+    if before >= 0 and after >= 0:
+        return padded
+    size = input.shape[dim]
+    if size + before + after < 0:
+        raise RuntimeError(
+            f"{op}: negative padding ({before}, {after}) leaves less than nothing of dimension {dim} of input "
+            f"{list(input.shape)}"
+        )
+    return xp.slice(padded, dim, max(-before, 0), padded.shape[dim] - max(-after, 0), 1)
 
 
 @composite(public=())

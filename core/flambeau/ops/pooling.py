@@ -105,8 +105,8 @@ def adaptive_sizes(op: str, dims: int, input: Any, output_size: Any) -> Ints:
     given = list(output_size) if several else [output_size] * dims
     if several and dims > 1 and len(input.shape) <= len(given):
         raise ValueError(
-            f"{op}: Input dimension should be at least {len(given) + 1} for an output_size of {len(given)} numbers, got "
-            f"an input of shape {list(input.shape)}"
+            f"{op}: Input dimension should be at least {len(given) + 1} for an output_size of {len(given)} numbers, "
+            f"got an input of shape {list(input.shape)}"
         )
     if len(given) != dims:
         raise RuntimeError(f"{op}: output_size must be a number or {dims} numbers, got {given}")

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy
 
-from flambeau.dtypes import int64
+from flambeau.dtypes import float32, int64
+from flambeau.ops.arithmetic import cast
 from flambeau.ops.convolution import offsets, output_size, padded, patch, spread
 from flambeau.ops.declare import composite
 from flambeau.ops.spec import ntuple
@@ -155,6 +156,22 @@ def antialiased_taps(size: int, out: int, align_corners: bool, factor: float | N
     return numpy.minimum(index, size - 1), factors.astype(real)
 
 
+def fixed_point(index: Any, factors: Any) -> tuple[Any, int]:
+    """Factors as whole numbers, and the number of bits behind the point: as many as keep them below 2^15, as Pillow.
+
+    The factors of an element that counts several times, as at the edge, are added before they are rounded.
+    """
+    factors = numpy.array(factors)
+    for t in range(1, len(index)):
+        for earlier in range(t):
+            same = index[t] == index[earlier]
+            factors[earlier] += numpy.where(same, factors[t], 0)
+            factors[t][same] = 0
+    largest = float(numpy.abs(factors).max(initial=0))
+    bits = next((n for n in range(22) if 0.5 + largest * (1 << (n + 1)) >= 1 << 15), 22)
+    return numpy.trunc(factors * (1 << bits) + numpy.copysign(0.5, factors)).astype(numpy.int32), bits
+
+
 # -- sampling at given places ----------------------------------------------------------------------------------------
 
 
@@ -231,6 +248,9 @@ def _cubic_factors(xp: Xp, t: Any) -> list[Any]:
 @composite(public=())
 def grid_sample_at(xp: Xp, input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
     """Return ``input`` (N, C, *) interpolated at the places of ``grid`` (N, *out, d) in [-1, 1]: (N, C, *out)."""
+    if xp.dtype_of(grid).itemsize < 4:  # 16-bit coordinates could not tell neighbours apart
+        wide = [xp.to_dtype(x, float32) for x in (input, grid)]
+        return cast(xp, xp.grid_sample_at(*wide, mode, padding_mode, align_corners), input)
     shape, out = tuple(input.shape[2:]), tuple(grid.shape[1:-1])
     batch, channels, count = input.shape[0], input.shape[1], math.prod(out)
     flat = xp.reshape(input, (batch, channels, math.prod(shape)))

@@ -117,7 +117,7 @@ def nll_loss(
 def _labels(
     op: str, input: Tensor, target: Tensor, shape: tuple[int, ...], least: int, reduction: str
 ) -> tuple[Tensor, Tensor]:
-    """Scores (a single one as a vector), and int64 class labels of ``shape`` from ``least`` to the number of classes."""
+    """Scores (a single one as a vector), and int64 labels of ``shape`` from ``least`` to the number of classes."""
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{op}: {reduction} is not a valid value for reduction; it is 'none', 'mean' or 'sum'")
     if target._dtype.category != INTEGER or tuple(target.shape) != shape:

@@ -78,3 +78,47 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """:func:`alpha_dropout` of whole channels, the second dimension."""
     return _drop(TENSORS.apply_alpha_dropout, input, p, training, inplace, _per_feature(input))
+
+
+# -- PyTorch's forms at the top level --------------------------------------------------------------------------------
+
+
+def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """:func:`dropout` of whole channels, the second dimension of an input of any number of dimensions."""
+    return _drop(TENSORS.apply_dropout, input, p, train, False, _per_feature(input))
+
+
+def dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    """In-place form of :func:`dropout`."""
+    return dropout(input, p, train, inplace=True)
+
+
+def alpha_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    """In-place form of :func:`alpha_dropout`."""
+    return alpha_dropout(input, p, train, inplace=True)
+
+
+def feature_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    """In-place form of :func:`feature_dropout`."""
+    return _drop(TENSORS.apply_dropout, input, p, train, True, _per_feature(input))
+
+
+def feature_alpha_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    """In-place form of :func:`feature_alpha_dropout`."""
+    return feature_alpha_dropout(input, p, train, inplace=True)
+
+
+def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
+    """:func:`dropout`, and which elements were kept, as bools.
+
+    Args:
+        train: None counts as true.
+
+    Raises:
+        ValueError: when ``p`` is not within [0, 1].
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"native_dropout: dropout probability has to be between 0 and 1, but got {p}")
+    drawn = uniform(input._array.shape, float32, input._device)
+    kept = drawn >= (p if train is None or train else 0.0)
+    return (TENSORS.apply_dropout(input, drawn, p) if train is None or train else input.clone()), kept

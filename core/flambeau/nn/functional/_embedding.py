@@ -53,6 +53,8 @@ def embedding(
         RuntimeError: when ``input`` is not of integers.
         AssertionError: for a ``padding_idx`` outside the rows.
     """
+    if len(weight._array.shape) != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
     rows = weight._array.shape[0]
     input = _row_indices("embedding", input, rows)
     if padding_idx is not None:
@@ -65,6 +67,12 @@ def embedding(
         return _embedding(weight, input)
     place = -1 if padding_idx is None else padding_idx
     return TENSORS.embedding_trained(weight, input, place, scale_grad_by_freq)
+
+
+def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Scale the rows of ``input`` at ``indices`` down to ``max_norm``, in place, where their norm is larger."""
+    _renormalize(input, _row_indices("embedding_renorm_", indices, input.shape[0]), max_norm, norm_type)
+    return input
 
 
 def _renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:

@@ -32,27 +32,43 @@ def batch_norm(
         ValueError: in training, for a single value a channel.
         RuntimeError: when a tensor has not one value a channel, or a running statistic is missing outside training.
     """
+    if input._array.shape == (0,):  # neither batch nor channels, which PyTorch lets pass
+        return input.clone()
+    if training and input.ndim > 1 and input.numel() == input.shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(input.shape)}")
+    return normalized_batch("batch_norm", input, running_mean, running_var, weight, bias, training, momentum, eps)[0]
+
+
+def normalized_batch(
+    op: str,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The normalized batch, and the statistics; running statistics are moved in training."""
     shape = input._array.shape
     if len(shape) < 2:
-        raise RuntimeError(f"batch_norm: expected an input of at least 2 dimensions (N, C, *), got {list(shape)}")
-    if training:
-        if math.prod(shape) == shape[1]:
-            raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(shape)}")
-    elif running_mean is None or running_var is None:
+        raise RuntimeError(f"{op}: expected an input of at least 2 dimensions (N, C, *), got {list(shape)}")
+    if not training and (running_mean is None or running_var is None):
         name = "running_mean" if running_mean is None else "running_var"
-        raise RuntimeError(f"batch_norm: Expected {name} to be defined when training=False")
+        raise RuntimeError(f"{op}: Expected {name} to be defined when training=False")
     channels = (shape[1],)
     for given in (weight, bias, running_mean, running_var):
         if given is not None and given._array.shape != channels:
-            check_channels(
-                "batch_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var
-            )
-    out = _native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+            check_channels(op, input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    outputs: tuple[Tensor, Tensor, Tensor] = _native_batch_norm(
+        input, weight, bias, running_mean, running_var, training, momentum, eps
+    )
     if training:
         for running in (running_mean, running_var):
             if running is not None:
                 running._bump_version()
-    return out
+    return outputs
 
 
 def instance_norm(

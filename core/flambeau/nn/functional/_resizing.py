@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from flambeau.conversion import tensor
-from flambeau.dtypes import FLOATING, float64
+from flambeau.dtypes import FLOATING, float64, int32, uint8
 from flambeau.ops import upsampling
 from flambeau.ops.call import TENSORS
 from flambeau.ops.spec import ntuple
@@ -70,6 +70,9 @@ def interpolate(
         raise ValueError(
             "interpolate: Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor"
         )
+    bytes_do = input._dtype is uint8 and mode in ("bilinear", "bicubic")
+    if (smooth or mode == "area") and input._dtype.category < FLOATING and not bytes_do:
+        raise NotImplementedError(f"interpolate: mode {mode!r} is not implemented for {input._dtype.name}")
     shape = tuple(input.shape[2:])
     out, factors = _target_sizes(shape, size, scale_factor, recompute_scale_factor)
     if mode == "area":
@@ -80,7 +83,9 @@ def interpolate(
         and (all(f is None or f == m // n for f, n, m in zip(factors, shape, out, strict=True)))
     ):
         return TENSORS.repeat_each(input, tuple([m // n for n, m in zip(shape, out, strict=True)]))
-    for i, (n, m, factor) in enumerate(zip(shape, out, factors, strict=True)):
+    steps = list(enumerate(zip(shape, out, factors, strict=True)))
+    # Bytes are rounded after each dimension, so their order matters: rows first, as PyTorch and Pillow have it.
+    for i, (n, m, factor) in reversed(steps) if input._dtype is uint8 else steps:
         if n != m or (factor is not None and factor != 1.0):
             input = _resized(input, 2 + i, n, m, mode, bool(align_corners), factor, antialias)
     return input
@@ -122,7 +127,7 @@ def _target_sizes(
 def _resized(
     input: Tensor, dim: int, size: int, out: int, mode: str, align_corners: bool, factor: float | None, antialias: bool
 ) -> Tensor:
-    real = numpy.float64 if input._dtype is float64 else numpy.float32
+    real = numpy.float64 if input._dtype in (float64, uint8) else numpy.float32
     if mode.startswith("nearest"):
         index, factors = upsampling.nearest_taps(size, out, factor, mode == "nearest-exact")
     elif antialias:
@@ -132,8 +137,14 @@ def _resized(
     else:
         index, factors = upsampling.linear_taps(size, out, align_corners, factor, real)
     where = input._device
-    weights = None if factors is None else tensor(factors, dtype=input._dtype, device=where)
-    return TENSORS.resample(input, dim, tensor(index, device=where), weights)
+    places = tensor(index, device=where)
+    if factors is None:
+        return TENSORS.resample(input, dim, places, None)
+    if input._dtype is not uint8:
+        return TENSORS.resample(input, dim, places, tensor(factors, dtype=input._dtype, device=where))
+    factors, bits = upsampling.fixed_point(index, factors)
+    total = TENSORS.resample(input.to(int32), dim, places, tensor(factors, dtype=int32, device=where))
+    return ((total + (1 << bits - 1)) >> bits).clamp(0, 255).to(uint8)
 
 
 def upsample(

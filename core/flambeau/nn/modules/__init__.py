@@ -1,5 +1,6 @@
 """The modules of ``flambeau.nn``, a file a theme."""
 
+from flambeau.nn.modules import channelshuffle, fold, instancenorm, pixelshuffle, utils  # noqa: F401 - PyTorch's paths
 from flambeau.nn.modules.activation import (
     CELU,
     ELU,
@@ -30,6 +31,7 @@ from flambeau.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from flambeau.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from flambeau.nn.modules.attention import MultiheadAttention
 from flambeau.nn.modules.batchnorm import (
     BatchNorm1d,
@@ -52,6 +54,7 @@ from flambeau.nn.modules.ctc import CTCLoss
 from flambeau.nn.modules.distance import CosineSimilarity, PairwiseDistance
 from flambeau.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from flambeau.nn.modules.flatten import Flatten, Unflatten
+from flambeau.nn.modules.fractional_pooling import FractionalMaxPool2d, FractionalMaxPool3d
 from flambeau.nn.modules.lazy import (
     LazyBatchNorm1d,
     LazyBatchNorm2d,
@@ -68,6 +71,7 @@ from flambeau.nn.modules.lazy import (
     LazyLinear,
 )
 from flambeau.nn.modules.linear import Bilinear, Identity, Linear
+from flambeau.nn.modules.linear_cross_entropy import LinearCrossEntropyLoss, LinearCrossEntropyOptions
 from flambeau.nn.modules.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -78,6 +82,7 @@ from flambeau.nn.modules.loss import (
     L1Loss,
     MSELoss,
     NLLLoss,
+    NLLLoss2d,
     PoissonNLLLoss,
     SmoothL1Loss,
 )
@@ -93,7 +98,7 @@ from flambeau.nn.modules.margin_loss import (
     TripletMarginWithDistanceLoss,
 )
 from flambeau.nn.modules.module import Module
-from flambeau.nn.modules.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from flambeau.nn.modules.normalization import CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from flambeau.nn.modules.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -163,6 +168,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -193,6 +199,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "CrossMapLRN2d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -202,6 +209,8 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
@@ -237,6 +246,8 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
@@ -257,6 +268,7 @@ __all__ = [
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
+    "NLLLoss2d",
     "PReLU",
     "PairwiseDistance",
     "ParameterDict",

@@ -64,6 +64,10 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """A Linear, under the name that the output projection of attention has in PyTorch."""
+
+
 class Bilinear(Module):
     """``y = x1^T A x2 + b``.
 

@@ -186,6 +186,33 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
+class CrossMapLRN2d(Module):
+    """:class:`LocalResponseNorm` with as many neighbours on both sides: ``(size - 1) // 2``.
+
+    Args:
+        size: what ``alpha`` is divided by, and the number of channels of a mean if it is odd.
+        alpha, beta, k: as there.
+
+    Shape: ``(N, C, H, W)``; the output has the shape of the input.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+        channels = 2 * ((self.size - 1) // 2) + 1
+        return F.local_response_norm(input, channels, self.alpha * channels / self.size, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
 def _shape(normalized_shape: Any) -> tuple[int, ...]:
     return tuple(normalized_shape) if hasattr(normalized_shape, "__iter__") else (normalized_shape,)
 

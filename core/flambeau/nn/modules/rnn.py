@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences (RNN, LSTM, GRU) and their cells for single steps."""
+"""Recurrent layers over whole sequences (RNN, LSTM, GRU); :mod:`~flambeau.nn.modules.rnn_cells` has single steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
-from flambeau.nn import functional as F
 from flambeau.nn import init
+from flambeau.nn.functional._recurrent import LAYERS, stacked
 from flambeau.nn.modules.module import Module
+from flambeau.nn.modules.rnn_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence
 from flambeau.ops.call import TENSORS
+
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
@@ -216,20 +219,9 @@ class RNNBase(Module):
         self, rows: Tensor, states: tuple[Tensor, ...], batch_sizes: tuple[int, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All layers over the rows of a packed batch: the last layer's hidden states, the last states of all."""
+        weights = [self._weights(place) for place in range(len(self._all_weights))]
         directions = 2 if self.bidirectional else 1
-        last: list[tuple[Tensor, ...]] = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(directions):
-                place = layer * directions + direction
-                initial = [TENSORS.select(state, 0, place) for state in states]
-                all_states = self._layer(rows, initial, self._weights(place), batch_sizes, direction == 1)
-                outputs.append(all_states[0])
-                last.append(tuple([_last_states(state, batch_sizes, direction == 1) for state in all_states]))
-            rows = outputs[0] if directions == 1 else TENSORS.cat(outputs, 1)
-            if self.dropout and layer < self.num_layers - 1:
-                rows = F.dropout(rows, self.dropout, self.training)
-        return rows, tuple([TENSORS.stack(list(each), 0) for each in zip(*last, strict=True)])
+        return stacked(LAYERS[self.mode], rows, states, weights, batch_sizes, directions, self.dropout, self.training)
 
     def _weights(self, place: int) -> list[Tensor | None]:
         """``w_ih, w_hh, b_ih, b_hh, w_hr`` of one layer and direction, None for what there is not."""
@@ -237,17 +229,6 @@ class RNNBase(Module):
         if not self.bias:
             own[2:2] = [None, None]
         return own if self.proj_size else [*own, None]
-
-    def _layer(
-        self,
-        rows: Tensor,
-        initial: list[Tensor],
-        weights: list[Tensor | None],
-        batch_sizes: tuple[int, ...],
-        reverse: bool,
-    ) -> tuple[Tensor, ...]:
-        """One layer in one direction: the states of all steps."""
-        raise NotImplementedError(f"{type(self).__name__} is missing the computation of a layer")
 
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]
@@ -293,23 +274,6 @@ def _check_arguments(
         raise ValueError("proj_size should be a positive integer or zero to disable projections")
     if proj_size >= hidden_size:
         raise ValueError("proj_size has to be smaller than hidden_size")
-
-
-def _last_states(states: Tensor, batch_sizes: tuple[int, ...], reverse: bool) -> Tensor:
-    """Of the states of all steps, those of each sequence's last step (in the direction of the layer)."""
-    count, total = batch_sizes[0], states.shape[0]
-    if reverse:
-        return TENSORS.slice(states, 0, 0, count, 1)
-    if batch_sizes[-1] == count:
-        return TENSORS.slice(states, 0, total - count, total, 1)
-    parts = []
-    end, following = total, 0
-    for size in reversed(batch_sizes):
-        if size > following:  # these sequences have no step after this time
-            parts.append(TENSORS.slice(states, 0, end - size + following, end, 1))
-            following = size
-        end -= size
-    return TENSORS.cat(parts, 0)
 
 
 _SHARED = """
@@ -368,16 +332,6 @@ class RNN(RNNBase):
         )
         self.nonlinearity = nonlinearity
 
-    def _layer(
-        self,
-        rows: Tensor,
-        initial: list[Tensor],
-        weights: list[Tensor | None],
-        batch_sizes: tuple[int, ...],
-        reverse: bool,
-    ) -> tuple[Tensor, ...]:
-        return (TENSORS.rnn_layer(rows, *initial, *weights[:4], batch_sizes, reverse, self.nonlinearity),)
-
 
 class GRU(RNNBase):
     __doc__ = "A gated recurrent unit over sequences (Cho et al., 2014), see :class:`GRUCell`." + _SHARED.format(
@@ -410,16 +364,6 @@ class GRU(RNNBase):
             device=device,
             dtype=dtype,
         )
-
-    def _layer(
-        self,
-        rows: Tensor,
-        initial: list[Tensor],
-        weights: list[Tensor | None],
-        batch_sizes: tuple[int, ...],
-        reverse: bool,
-    ) -> tuple[Tensor, ...]:
-        return (TENSORS.gru_layer(rows, *initial, *weights[:4], batch_sizes, reverse),)
 
 
 class LSTM(RNNBase):
@@ -487,174 +431,9 @@ class LSTM(RNNBase):
         (hidden,) = super()._zeros(input, size)
         return hidden, super()._zeros(input, (*size[:2], self.hidden_size))[0] if self.proj_size else hidden
 
-    def _layer(
-        self,
-        rows: Tensor,
-        initial: list[Tensor],
-        weights: list[Tensor | None],
-        batch_sizes: tuple[int, ...],
-        reverse: bool,
-    ) -> tuple[Tensor, ...]:
-        states: tuple[Tensor, ...] = TENSORS.lstm_layer(rows, *initial, *weights, batch_sizes, reverse)[:2]
-        return states
-
 
 def _reject_projections(name: str, unsupported: dict[str, Any]) -> None:
     if "proj_size" in unsupported:
         raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
     if unsupported:
         raise TypeError(f"{name}.__init__() got an unexpected keyword argument '{next(iter(unsupported))}'")
-
-
-# -- cells -----------------------------------------------------------------------------------------------------------
-
-
-class RNNCellBase(Module):
-    """What the cells have in common: arguments and parameters.
-
-    Attributes:
-        weight_ih, weight_hh: ``(chunks * hidden_size, input_size)`` and ``(chunks * hidden_size, hidden_size)``.
-        bias_ih, bias_hh: ``(chunks * hidden_size,)``. All are drawn from U(-k, k), ``k = 1 / sqrt(hidden_size)``.
-    """
-
-    bias_ih: Parameter | None
-    bias_hh: Parameter | None
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.bias = bias
-        factory = {"device": device, "dtype": dtype}
-        rows = num_chunks * hidden_size
-        self.weight_ih = Parameter(flambeau.empty((rows, input_size), **factory))
-        self.weight_hh = Parameter(flambeau.empty((rows, hidden_size), **factory))
-        for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(flambeau.empty(rows, **factory)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
-        for weight in self.parameters():
-            init.uniform_(weight, -bound, bound)
-
-    def extra_repr(self) -> str:
-        parts = [f"{self.input_size}, {self.hidden_size}"]
-        if self.bias is not True:
-            parts.append(f"bias={self.bias}")
-        if getattr(self, "nonlinearity", "tanh") != "tanh":
-            parts.append(f"nonlinearity={self.nonlinearity}")
-        return ", ".join(parts)
-
-    def _prepared(self, input: Tensor, states: tuple[Tensor, ...] | None, count: int = 1) -> list[Tensor]:
-        """Input and states with a batch dimension; raise where they do not fit."""
-        name = type(self).__name__
-        if input.dim() not in (1, 2):
-            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        batched = input if input.dim() == 2 else input.unsqueeze(0)
-        if batched.shape[1] != self.input_size:
-            raise RuntimeError(
-                f"{name}: input has inconsistent input_size: got {batched.shape[1]} expected {self.input_size}"
-            )
-        if states is None:
-            size = (batched.shape[0], self.hidden_size)
-            zeros = flambeau.zeros(size, dtype=input.dtype, device=input.device)
-            return [batched, *[zeros] * count]
-        prepared = [batched]
-        for place, state in enumerate(states):
-            which = "hidden" if count == 1 else f"hx[{place}]"
-            if state.dim() not in (1, 2):
-                raise ValueError(f"{name}: Expected {which} to be 1D or 2D, got {state.dim()}D instead")
-            state = state if input.dim() == 2 else state.reshape(1, -1)
-            if tuple(state.shape) != (batched.shape[0], self.hidden_size):
-                raise RuntimeError(
-                    f"{name}: expected {which} of shape {[batched.shape[0], self.hidden_size]}, got {list(state.shape)}"
-                )
-            prepared.append(state)
-        return prepared
-
-
-class RNNCell(RNNCellBase):
-    """One step ``h' = tanh(w_ih x + b_ih + w_hh h + b_hh)``.
-
-    Args:
-        input_size, hidden_size: numbers of features of x and h.
-        bias: whether there are ``b_ih`` and ``b_hh``.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
-
-    Shape: ``(N, input_size)`` and ``(N, hidden_size)``, or without the N; h is 0 when left out.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
-        self.nonlinearity = nonlinearity
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        x, h = self._prepared(input, None if hx is None else (hx,))
-        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        result = TENSORS.rnn_layer(x, h, *weights, (x.shape[0],), False, self.nonlinearity)
-        return result if input.dim() == 2 else result.squeeze(0)
-
-
-class LSTMCell(RNNCellBase):
-    """One step of a long short-term memory.
-
-    ``i, f, g, o = s(a_i), s(a_f), tanh(a_g), s(a_o)`` with ``a = w_ih x + b_ih + w_hh h + b_hh`` and the sigmoid s;
-    ``c' = f c + i g``; ``h' = o tanh(c')``. The rows of the weights are in the order i, f, g, o.
-
-    Args:
-        input_size, hidden_size: numbers of features of x, and of h and c.
-        bias: whether there are ``b_ih`` and ``b_hh``.
-
-    Shape: ``(N, input_size)`` and a tuple of h and c ``(N, hidden_size)``, or all without the N; h and c are 0 when
-    left out. The result is the tuple of h' and c'.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
-
-    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        x, h, c = self._prepared(input, hx, 2)
-        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        hidden, cell, _ = TENSORS.lstm_layer(x, h, c, *weights, None, (x.shape[0],), False)
-        return (hidden, cell) if input.dim() == 2 else (hidden.squeeze(0), cell.squeeze(0))
-
-
-class GRUCell(RNNCellBase):
-    """One step of a gated recurrent unit.
-
-    With ``a = w_ih x + b_ih``, ``b = w_hh h + b_hh`` and the sigmoid s: ``r, z = s(a_r + b_r), s(a_z + b_z)``;
-    ``n = tanh(a_n + r b_n)``; ``h' = (1 - z) n + z h``. The rows of the weights are in the order r, z, n.
-
-    Args:
-        input_size, hidden_size: numbers of features of x and h.
-        bias: whether there are ``b_ih`` and ``b_hh``.
-
-    Shape: ``(N, input_size)`` and ``(N, hidden_size)``, or without the N; h is 0 when left out.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        x, h = self._prepared(input, None if hx is None else (hx,))
-        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        result = TENSORS.gru_layer(x, h, *weights, (x.shape[0],), False)
-        return result if input.dim() == 2 else result.squeeze(0)

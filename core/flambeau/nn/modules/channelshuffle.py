@@ -1,0 +1,5 @@
+"""PyTorch's path of ChannelShuffle."""
+
+from flambeau.nn.modules.upsampling import ChannelShuffle
+
+__all__ = ["ChannelShuffle"]
