@@ -33,9 +33,10 @@ _FAR = (
         3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
     ),
 )  # fmt: skip
-# For float32, one formula for all x: erf(x) = x P(x^2) / Q(x^2) with |x| limited to 3.93, where erf is 1 to float32.
-# Fitted by iteratively reweighted least squares against SciPy's erf; relative error 2e-8.
-_SINGLE_LIMIT = 3.93
+# For float32, one formula for all x: erf(x) = x P(x^2) / Q(x^2), fitted up to 3.93, where erf is 1 to float32, by
+# iteratively reweighted least squares against SciPy's erf; relative error 2e-8. At 4 it is over 1, so that cutting off
+# there makes the tails exactly 1: what gelu multiplies with a large number has to be 0.
+_SINGLE_LIMIT = 4.0
 _SINGLE = (
     (
         2.0419587673226235e-06, 0.0002848084072638018, 0.003779629359640005, 0.052790351666941626,
@@ -69,7 +70,9 @@ def single_erf(x: Array) -> Array:
     """
     x = numpy.minimum(numpy.maximum(x, -_SINGLE_LIMIT), _SINGLE_LIMIT)
     result = _ratio(_SINGLE, numpy.multiply(x, x))
-    return numpy.multiply(result, x, result)
+    numpy.multiply(result, x, result)
+    numpy.minimum(result, 1, out=result)
+    return numpy.maximum(result, -1, out=result)
 
 
 def double_erf(x: Array) -> Array:

@@ -25,8 +25,16 @@ DTYPES = {getattr(torch, name): kind for name, kind in flambeau.dtypes.DTYPES.it
 
 #: Prototypes, private operators, and what `docs/` lists as outside of Flambeau: sparse, nested, quantized tensors.
 OUTSIDE = (
-    "masked.", "sparse.", "torch.", "jiterator", "to_sparse", "_", "special.airy_",
-    "nn.functional.scaled_mm", "nn.functional.scaled_grouped_mm", "native_dropout_backward",
+    "masked.",
+    "sparse.",
+    "torch.",
+    "jiterator",
+    "to_sparse",
+    "_",
+    "special.airy_",
+    "nn.functional.scaled_mm",
+    "nn.functional.scaled_grouped_mm",
+    "native_dropout_backward",
     "max_pool2d_with_indices_backward",
 )
 

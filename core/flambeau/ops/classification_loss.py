@@ -92,6 +92,18 @@ def nll_loss(
     return _likelihood_loss(xp, input, target, weight, reduction, ignore_index, 0.0)
 
 
+@nll_loss.check
+def _(input: Any, target: Any, weight: Any, *settings: Any) -> None:
+    _check_weight("nll_loss", input, weight)
+
+
+def _check_weight(op: str, input: Any, weight: Any) -> None:
+    if weight is not None and weight._dtype is not input._dtype:
+        raise RuntimeError(
+            f"{op}: expected weight of the input's dtype {input._dtype.name} but found {weight._dtype.name}"
+        )
+
+
 @composite(public=())
 def cross_entropy(
     xp: Xp,
@@ -114,6 +126,11 @@ def cross_entropy(
     log_probs = xp.log_softmax(input, _class_dim(input))
     loss = _likelihood_loss(xp, log_probs, target, weight, reduction, ignore_index, label_smoothing)
     return loss, log_probs
+
+
+@cross_entropy.check
+def _(input: Any, target: Any, weight: Any, *settings: Any) -> None:
+    _check_weight("cross_entropy", input, weight)
 
 
 @cross_entropy.joint_vjp
@@ -159,7 +176,11 @@ def cross_entropy_backward(
     shape = tuple(target.shape)
     index, counts = _select(xp, target, ignore_index)
     weights = _target_weights(xp, log_probs, index, counts, weight)
-    share = xp.div(g, _total(xp, target, weights)) if reduction == "mean" else g
+    share = g
+    if reduction == "mean":
+        total = _total(xp, target, weights)
+        # Where nothing counts, the mean is NaN and the gradient 0.
+        share = xp.div(g, total if weights is None else xp.where(xp.eq(total, 0), 1, total))
     on_target = xp.expand(share, shape) if weights is None else xp.mul(weights, share)
     if label_smoothing:
         on_target = xp.mul(on_target, 1 - label_smoothing)

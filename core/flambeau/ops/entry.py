@@ -140,6 +140,8 @@ def write_out(op: Op, result: Any, out: Any) -> Any:
 def named(call: Callable[..., Any], op: Op) -> Callable[..., Any]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.doc
-    call.__module__ = "flambeau"
+    # Where it is found under its name, so that it can be pickled.
+    only_functional = "functional" in op.public and "function" not in op.public
+    call.__module__ = "flambeau.nn.functional" if only_functional else "flambeau"
     call.op = op  # type: ignore[attr-defined]
     return call

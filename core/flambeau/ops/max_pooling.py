@@ -153,13 +153,13 @@ def fractional_max_pool(
     ``floor((i + u) a) - floor(u a)`` with ``a = (n - k) / (m - 1)``, the last one at ``n - k`` (Graham, 2014).
 
     Args:
-        random_samples: (N, C, dims), u in [0, 1) for the last dimension, the one before, ...
+        random_samples: (N, C, dims), u in [0, 1) for each spatial dimension.
     """
     shape, dims = tuple(input.shape[2:]), len(output_size)
     lead = tuple(input.shape[:2])
     starts = []
     for d, (n, k, m) in enumerate(zip(shape, kernel_size, output_size, strict=True)):
-        u = xp.slice(random_samples, 2, dims - 1 - d, dims - d, 1)
+        u = xp.slice(random_samples, 2, d, d + 1, 1)
         start = xp.new_full(random_samples, (*lead, 1), n - k)
         if m > 1:
             step = (n - k) / (m - 1)

@@ -88,7 +88,17 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._dtype.category >= FLOATING:
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index is not supported for floating point target, got ignore_index="
+                f"{ignore_index} with a target of type {target._dtype.name}"
+            )
         if target.shape != input.shape:
+            if input.ndim > 1 and target.ndim and target.shape[0] != input.shape[0]:
+                raise ValueError(
+                    f"cross_entropy: Expected input batch_size ({input.shape[0]}) to match target batch_size "
+                    f"({target.shape[0]})."
+                )
             raise RuntimeError(
                 f"cross_entropy: a target of type {target._dtype.name} holds class probabilities and must have the "
                 "shape of "

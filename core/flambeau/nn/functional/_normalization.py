@@ -29,11 +29,13 @@ def batch_norm(
         running_mean, running_var: the statistics outside training; in training they move towards the batch's.
 
     Raises:
-        ValueError: in training, for a single value a channel.
+        ValueError: in training, for a single value a channel; for an ``eps`` that is not positive.
         RuntimeError: when a tensor has not one value a channel, or a running statistic is missing outside training.
     """
     if input._array.shape == (0,):  # neither batch nor channels, which PyTorch lets pass
         return input.clone()
+    if eps <= 0.0:
+        raise ValueError(f"batch_norm: eps must be positive, got {eps}")
     if training and input.ndim > 1 and input.numel() == input.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(input.shape)}")
     return normalized_batch("batch_norm", input, running_mean, running_var, weight, bias, training, momentum, eps)[0]
@@ -61,6 +63,8 @@ def normalized_batch(
     for given in (weight, bias, running_mean, running_var):
         if given is not None and given._array.shape != channels:
             check_channels(op, input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    if training and 0 in shape:  # nothing to learn from
+        running_mean = running_var = None
     outputs: tuple[Tensor, Tensor, Tensor] = _native_batch_norm(
         input, weight, bias, running_mean, running_var, training, momentum, eps
     )

@@ -40,10 +40,13 @@ def _fractional(
     wanted = (*x.shape[:2], dims)
     if samples is None:
         samples = uniform(wanted, float64 if input._dtype is float64 else float32, input._device)
-    elif tuple(samples.shape) != wanted:
+    elif samples.ndim != 3 or samples.shape[0] < wanted[0] or tuple(samples.shape[1:]) != wanted[1:]:
         raise RuntimeError(
             f"{op}: Expect _random_samples of size {list(wanted)}, (batch, channels, {dims}), got {list(samples.shape)}"
         )
+    samples = samples[: wanted[0]]
+    if dims == 2:
+        samples = samples.flip(2)  # PyTorch has them for width and height, but for depth, height and width
     result, indices = TENSORS.fractional_max_pool(x, samples, kernel, out)
     return unbatched(TENSORS, result, input), unbatched(TENSORS, indices, input)
 
@@ -64,7 +67,7 @@ def fractional_max_pool2d_with_indices(
         output_size: how many windows there are; or
         output_ratio: how many, as a share of the input's sizes.
         return_indices: accepted; both are always returned.
-        _random_samples: (N, C, 2) in [0, 1), drawn when left out.
+        _random_samples: (N, C, 2) in [0, 1), for width and height; drawn when left out.
 
     Returns:
         The maxima and their flat int64 indices into (H, W).
@@ -84,7 +87,10 @@ def fractional_max_pool3d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Pair:
-    """:func:`fractional_max_pool2d_with_indices` in three dimensions; ``_random_samples`` is (N, C, 3)."""
+    """:func:`fractional_max_pool2d_with_indices` in three dimensions, depth, height and width.
+
+    ``_random_samples`` is (N, C, 3), in that order.
+    """
     return _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
