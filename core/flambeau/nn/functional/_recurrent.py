@@ -160,11 +160,9 @@ def _several(name: str, mode: str) -> Any:
     parameters = ("params", "has_biases", "num_layers", "dropout", "train", "bidirectional")
 
     def layers(input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        packed = "batch_sizes" in kwargs or (
-            bool(args) and isinstance(args[0], Tensor) and not (len(args) > 1 and isinstance(args[1], (list, tuple)))
-        )
-        if packed and len(args) > 1 and mode != "LSTM" and not isinstance(args[1], Tensor):
-            packed = False
+        # Packed data comes with a tensor where padded sequences have the two states of an LSTM, or the parameters.
+        place = 0 if mode == "LSTM" else 1
+        packed = "batch_sizes" in kwargs or (len(args) > place and isinstance(args[place], Tensor))
         names = ("batch_sizes", "hx", *parameters) if packed else ("hx", *parameters, "batch_first")
         given = _bound(name, names, args, kwargs)
         hx = given.pop("hx")

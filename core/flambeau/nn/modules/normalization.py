@@ -189,6 +189,8 @@ class LocalResponseNorm(Module):
 class CrossMapLRN2d(Module):
     """:class:`LocalResponseNorm` with as many neighbours on both sides: ``(size - 1) // 2``.
 
+    PyTorch's never takes the first channel out of its running sum again; here the sum is over the neighbours.
+
     Args:
         size: what ``alpha`` is divided by, and the number of channels of a mean if it is odd.
         alpha, beta, k: as there.

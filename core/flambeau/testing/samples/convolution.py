@@ -330,3 +330,15 @@ def _(make: Maker) -> Iterator[Sample]:
         yield sample(make(1, 2, 3, 4), grid, "bilinear", "zeros", align_corners)
         grid = make(1, 2, 3, 2, low=-0.9, high=0.9)
         yield sample(make(1, 2, 3, 4), grid, "nearest", "zeros", align_corners, smooth=False)
+
+
+def _conv_tbc(x: Any, weight: Any, bias: Any, pad: int = 0) -> Any:
+    padded = np.pad(x, ((pad, pad), (0, 0), (0, 0)))
+    count = padded.shape[0] - weight.shape[0] + 1
+    return sum(padded[k : k + count] @ weight[k] for k in range(weight.shape[0])) + bias
+
+
+@case("conv_tbc", _conv_tbc)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(5, 2, 3), make(2, 3, 4), make(4))
+    yield sample(make(4, 1, 2), make(3, 2, 2), make(2), 1)

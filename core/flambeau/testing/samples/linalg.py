@@ -180,6 +180,17 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3, 2), make(4, 2), 1)
 
 
+def _pdist(a: Any, p: Any = 2.0) -> Any:
+    return _cdist(a, a, p)[np.triu_indices(len(a), 1)]
+
+
+@case("pdist", _pdist)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(4, 3))
+    yield sample(make(3, 2), 1.0)
+    yield sample(make(1, 2))
+
+
 @case("euclidean_distance", _cdist, loose=10)
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(3, 2), make(4, 2, low=3, high=5))

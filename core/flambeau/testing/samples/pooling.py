@@ -194,3 +194,28 @@ for _n in (1, 2, 3):
     def _(make: Maker, n: int = _n) -> Iterator[Sample]:
         places = np.arange(2**n).reshape((1, 1) + (2,) * n) * 2
         yield sample(make(1, 1, *[2] * n), make.indices(places), 2)
+
+
+def _fractional(x: Any, u: Any, kernel: Any, out: Any) -> Any:
+    """Windows of ``kernel`` at Graham's places (2014), one sequence a channel and dimension."""
+    best = np.zeros((*x.shape[:2], *out))
+    where = np.zeros(best.shape, np.int64)
+    for lead in np.ndindex(*x.shape[:2]):
+        starts = []
+        for n, k, m, shift in zip(x.shape[2:], kernel, out, u[lead], strict=True):
+            step = (n - k) / (m - 1) if m > 1 else 0.0
+            places = [int((i + shift) * step) - int(shift * step) for i in range(m - 1)]
+            starts.append([*places, n - k])
+        for at in np.ndindex(*out):
+            window = [range(start[i], start[i] + k) for start, i, k in zip(starts, at, kernel, strict=True)]
+            values = [(x[(*lead, *place)], place) for place in itertools.product(*window)]
+            best[(*lead, *at)], place = max(values, key=lambda pair: pair[0])
+            where[(*lead, *at)] = np.ravel_multi_index(place, x.shape[2:])
+    return best, where
+
+
+@case("fractional_max_pool", _fractional, constant=("random_samples",))
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make.distinct(2, 2, 7, 6), make(2, 2, 2, low=0.0, high=1.0), (2, 3), (3, 2))
+    yield sample(make.distinct(1, 1, 5), make(1, 1, 1, low=0.0, high=1.0), (2,), (1,))
+    yield sample(make.distinct(1, 2, 5, 4, 4), make(1, 2, 3, low=0.0, high=1.0), (2, 2, 1), (2, 2, 4))
