@@ -30,40 +30,42 @@ cudnn = Switches(enabled=True, benchmark=False, deterministic=False, allow_tf32=
 class AttentionSwitches(Switches):
     """The flags of ``torch.backends.cuda``, with those of its implementations of attention."""
 
-    def _switch(self, name: str, enabled: bool) -> None:
-        self.__dict__[name] = bool(enabled)
+    flash: bool
+    mem_efficient: bool
+    math: bool
+    cudnn: bool
 
     def enable_flash_sdp(self, enabled: bool) -> None:
         """Allow flash attention."""
-        self._switch("flash", enabled)
+        self.flash = bool(enabled)
 
     def enable_mem_efficient_sdp(self, enabled: bool) -> None:
         """Allow memory-efficient attention."""
-        self._switch("mem_efficient", enabled)
+        self.mem_efficient = bool(enabled)
 
     def enable_math_sdp(self, enabled: bool) -> None:
         """Allow attention as a composition of ops."""
-        self._switch("math", enabled)
+        self.math = bool(enabled)
 
     def enable_cudnn_sdp(self, enabled: bool) -> None:
         """Allow cuDNN's attention."""
-        self._switch("cudnn", enabled)
+        self.cudnn = bool(enabled)
 
     def flash_sdp_enabled(self) -> bool:
         """Whether flash attention is allowed."""
-        return bool(self.flash)
+        return self.flash
 
     def mem_efficient_sdp_enabled(self) -> bool:
         """Whether memory-efficient attention is allowed."""
-        return bool(self.mem_efficient)
+        return self.mem_efficient
 
     def math_sdp_enabled(self) -> bool:
         """Whether attention as a composition of ops is allowed."""
-        return bool(self.math)
+        return self.math
 
     def cudnn_sdp_enabled(self) -> bool:
         """Whether cuDNN's attention is allowed."""
-        return bool(self.cudnn)
+        return self.cudnn
 
     @contextmanager
     def sdp_kernel(

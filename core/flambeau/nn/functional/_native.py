@@ -111,10 +111,8 @@ def native_batch_norm(
         "native_batch_norm", input, running_mean, running_var, weight, bias, training, momentum, eps
     )
     given = next((t for t in (weight, bias, running_mean, running_var) if t is not None), input)
-    statistics = [s.detach().to(given.dtype) for s in (mean, rstd)]  # of no gradient, as in PyTorch
-    if not training:
-        statistics = [s.new_empty(0) for s in statistics]
-    return out, *statistics
+    mean, rstd = mean.detach().to(given.dtype), rstd.detach().to(given.dtype)  # of no gradient, as in PyTorch
+    return (out, mean, rstd) if training else (out, mean.new_empty(0), rstd.new_empty(0))
 
 
 # -- losses ----------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def _replica(module: Any, device: Any, detach: bool, done: dict[int, Any]) -> An
     """A copy of a module and its children; what the module has twice, the copy has twice too."""
     if id(module) in done:
         return done[id(module)]
-    own = type(module).__new__(type(module))
+    own: Any = object.__new__(type(module))
     done[id(module)] = own
     own.__dict__.update(module.__dict__)
 
