@@ -1,5 +1,7 @@
 """Neural networks: modules, their functions, initializers and what works on parameters (``torch.nn``)."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from flambeau.nn import attention, functional, init, modules, parallel, parameter, utils

@@ -30,6 +30,10 @@ from flambeau.nn.functional._activation import softmax as softmax
 from flambeau.nn.functional._activation import softmin as softmin
 from flambeau.nn.functional._activation import threshold as threshold
 from flambeau.nn.functional._attention import scaled_dot_product_attention as scaled_dot_product_attention
+from flambeau.nn.functional._classification_loss import cross_entropy as cross_entropy
+from flambeau.nn.functional._classification_loss import multi_margin_loss as multi_margin_loss
+from flambeau.nn.functional._classification_loss import multilabel_margin_loss as multilabel_margin_loss
+from flambeau.nn.functional._classification_loss import nll_loss as nll_loss
 from flambeau.nn.functional._ctc import ctc_loss as ctc_loss
 from flambeau.nn.functional._dropout import alpha_dropout as alpha_dropout
 from flambeau.nn.functional._dropout import dropout as dropout
@@ -39,30 +43,32 @@ from flambeau.nn.functional._dropout import dropout3d as dropout3d
 from flambeau.nn.functional._dropout import feature_alpha_dropout as feature_alpha_dropout
 from flambeau.nn.functional._embedding import embedding as embedding
 from flambeau.nn.functional._embedding import embedding_bag as embedding_bag
+from flambeau.nn.functional._embedding import embedding_renorm_ as embedding_renorm_
 from flambeau.nn.functional._embedding import one_hot as one_hot
+from flambeau.nn.functional._linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from flambeau.nn.functional._loss import binary_cross_entropy as binary_cross_entropy
 from flambeau.nn.functional._loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from flambeau.nn.functional._loss import cosine_embedding_loss as cosine_embedding_loss
-from flambeau.nn.functional._loss import cross_entropy as cross_entropy
 from flambeau.nn.functional._loss import gaussian_nll_loss as gaussian_nll_loss
-from flambeau.nn.functional._loss import hinge_embedding_loss as hinge_embedding_loss
 from flambeau.nn.functional._loss import huber_loss as huber_loss
 from flambeau.nn.functional._loss import kl_div as kl_div
 from flambeau.nn.functional._loss import l1_loss as l1_loss
-from flambeau.nn.functional._loss import margin_ranking_loss as margin_ranking_loss
 from flambeau.nn.functional._loss import mse_loss as mse_loss
-from flambeau.nn.functional._loss import multi_margin_loss as multi_margin_loss
-from flambeau.nn.functional._loss import multilabel_margin_loss as multilabel_margin_loss
 from flambeau.nn.functional._loss import multilabel_soft_margin_loss as multilabel_soft_margin_loss
-from flambeau.nn.functional._loss import nll_loss as nll_loss
 from flambeau.nn.functional._loss import poisson_nll_loss as poisson_nll_loss
 from flambeau.nn.functional._loss import smooth_l1_loss as smooth_l1_loss
 from flambeau.nn.functional._loss import soft_margin_loss as soft_margin_loss
-from flambeau.nn.functional._loss import triplet_margin_loss as triplet_margin_loss
-from flambeau.nn.functional._loss import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from flambeau.nn.functional._margin_loss import cosine_embedding_loss as cosine_embedding_loss
+from flambeau.nn.functional._margin_loss import hinge_embedding_loss as hinge_embedding_loss
+from flambeau.nn.functional._margin_loss import margin_ranking_loss as margin_ranking_loss
+from flambeau.nn.functional._margin_loss import triplet_margin_loss as triplet_margin_loss
+from flambeau.nn.functional._margin_loss import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from flambeau.nn.functional._multi_head_attention import multi_head_attention_forward as multi_head_attention_forward
 from flambeau.nn.functional._normalization import batch_norm as batch_norm
 from flambeau.nn.functional._normalization import instance_norm as instance_norm
+from flambeau.nn.functional._pooling import fractional_max_pool2d as fractional_max_pool2d
+from flambeau.nn.functional._pooling import fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices
+from flambeau.nn.functional._pooling import fractional_max_pool3d as fractional_max_pool3d
+from flambeau.nn.functional._pooling import fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices
 from flambeau.nn.functional._resizing import affine_grid as affine_grid
 from flambeau.nn.functional._resizing import fold as fold
 from flambeau.nn.functional._resizing import grid_sample as grid_sample
@@ -82,10 +88,13 @@ def adaptive_avg_pool3d(input: Tensor, output_size: _Any, *, out: Tensor | None 
     """Return the means of ``output_size`` regions that cover (N, C, D, H, W) or (C, D, H, W); None keeps a size."""
 def adaptive_max_pool1d(input: Tensor, output_size: _Any, return_indices: _bool = False) -> _Any:
     """Return the largest elements of ``output_size`` regions that cover the input; ``return_indices``: and where."""
+adaptive_max_pool1d_with_indices: _Any
 def adaptive_max_pool2d(input: Tensor, output_size: _Any, return_indices: _bool = False) -> _Any:
     """Return the largest elements of ``output_size`` regions that cover the input; ``return_indices``: and where."""
+adaptive_max_pool2d_with_indices: _Any
 def adaptive_max_pool3d(input: Tensor, output_size: _Any, return_indices: _bool = False) -> _Any:
     """Return the largest elements of ``output_size`` regions that cover the input; ``return_indices``: and where."""
+adaptive_max_pool3d_with_indices: _Any
 def avg_pool1d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, ceil_mode: _bool = False, count_include_pad: _bool = True, *, out: Tensor | None = None) -> Tensor:
     """Return the mean of each window of an input (N, C, L) or (C, L)."""
 def avg_pool2d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, ceil_mode: _bool = False, count_include_pad: _bool = True, divisor_override: _int | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -104,6 +113,8 @@ def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _A
     """Return the 2-D convolution (cross-correlation); as :func:`conv1d`, one number for both dimensions or two."""
 def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _Any = 1, padding: _Any = 0, dilation: _Any = 1, groups: _int = 1, *, out: Tensor | None = None) -> Tensor:
     """Return the 3-D convolution (cross-correlation); as :func:`conv1d`, one number for all dimensions or three."""
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Return the 1-D convolution of sequences whose time comes first."""
 def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _Any = 1, padding: _Any = 0, output_padding: _Any = 0, groups: _int = 1, dilation: _Any = 1, *, out: Tensor | None = None) -> Tensor:
     """Return the 1-D transposed convolution: the gradient of a convolution with respect to its input."""
 def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _Any = 1, padding: _Any = 0, output_padding: _Any = 0, groups: _int = 1, dilation: _Any = 1, *, out: Tensor | None = None) -> Tensor:
@@ -142,10 +153,13 @@ def lp_pool3d(input: Tensor, norm_type: _float, kernel_size: _Any, stride: _Any 
     """Return ``sum(x^p)^(1 / p)`` over each window, p being ``norm_type``."""
 def max_pool1d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, dilation: _Any = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> _Any:
     """Return the largest element of each window of an input (N, C, L) or (C, L)."""
+max_pool1d_with_indices: _Any
 def max_pool2d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, dilation: _Any = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> _Any:
     """Return the largest element of each window, as :func:`max_pool1d`, in two dimensions."""
+max_pool2d_with_indices: _Any
 def max_pool3d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, dilation: _Any = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> _Any:
     """Return the largest element of each window, as :func:`max_pool1d`, in three dimensions."""
+max_pool3d_with_indices: _Any
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, output_size: _Any = None, *, out: Tensor | None = None) -> Tensor:
     """Return zeros with ``input`` at the ``indices`` that :func:`max_pool1d` returned."""
 def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, output_size: _Any = None, *, out: Tensor | None = None) -> Tensor:
@@ -163,6 +177,8 @@ def pad(input: Tensor, pad: _Any, mode: _str = 'constant', value: _Number | None
     """Return ``input`` padded (``torch.nn.functional.pad``)."""
 def pairwise_distance(x1: Tensor, x2: Tensor, p: _Number = 2.0, eps: _Number = 1e-06, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return the p-norm of ``x1 - x2 + eps`` over the last dimension."""
+def pdist(input: Tensor, p: _Number = 2.0, *, out: Tensor | None = None) -> Tensor:
+    """Return the distances between all pairs of different rows: (N, D) -> (N (N - 1) / 2,)."""
 def pixel_shuffle(input: Tensor, upscale_factor: _int, *, out: Tensor | None = None) -> Tensor:
     """Return (*, C, H r, W r) from (*, C r^2, H, W): r^2 channels become r x r pixels (Shi et al., 2016)."""
 def pixel_unshuffle(input: Tensor, downscale_factor: _int, *, out: Tensor | None = None) -> Tensor:
