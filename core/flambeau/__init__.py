@@ -75,8 +75,8 @@ _LAZY = {
     "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",
 } | dict.fromkeys(
-    ("affine_grid_generator", "convolution", "ctc_loss", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d",
-     "native_batch_norm", "native_group_norm", "native_layer_norm"),
+    ("adaptive_max_pool1d", "affine_grid_generator", "convolution", "ctc_loss", "grid_sampler", "grid_sampler_2d",
+     "grid_sampler_3d", "native_batch_norm", "native_group_norm", "native_layer_norm"),
     "nn.functional._native",
 ) | dict.fromkeys(
     ("gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"),
@@ -89,12 +89,9 @@ _LAZY = {
 _FUNCTIONAL = {
     "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "celu_", "cosine_embedding_loss", "dropout",
     "embedding", "embedding_bag", "embedding_renorm_", "feature_alpha_dropout", "hinge_embedding_loss",
-    "instance_norm", "kl_div",
-    "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "poisson_nll_loss", "relu_", "rrelu",
-    "rrelu_", "selu_", "threshold_", "triplet_margin_loss",
+    "instance_norm", "kl_div", "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle",
+    "poisson_nll_loss", "relu_", "rrelu", "rrelu_", "selu_", "threshold_", "triplet_margin_loss",
 }  # fmt: skip
-# Those that are called otherwise there.
-_RENAMED = {"adaptive_max_pool1d": "adaptive_max_pool1d_with_indices"}
 _MODULES = {
     "amp", "autograd", "backends", "catalogue", "cpu", "cuda", "fft", "func", "linalg", "nn", "optim", "plugins",
     "printing", "serialization", "signal", "testing", "utils",
@@ -104,8 +101,6 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         found = getattr(import_module(f"flambeau.{_LAZY[name]}"), name)
-    elif name in _RENAMED:
-        found = getattr(import_module("flambeau.nn.functional"), _RENAMED[name])
     elif name in _FUNCTIONAL:
         found = getattr(import_module("flambeau.nn.functional"), name)
     elif name in _MODULES:
@@ -117,4 +112,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_FUNCTIONAL, *_RENAMED, *_MODULES})
+    return sorted({*globals(), *_LAZY, *_FUNCTIONAL, *_MODULES})

@@ -152,6 +152,7 @@ from flambeau.nn.functional._margin_loss import cosine_embedding_loss as cosine_
 from flambeau.nn.functional._margin_loss import hinge_embedding_loss as hinge_embedding_loss
 from flambeau.nn.functional._margin_loss import margin_ranking_loss as margin_ranking_loss
 from flambeau.nn.functional._margin_loss import triplet_margin_loss as triplet_margin_loss
+from flambeau.nn.functional._native import adaptive_max_pool1d as adaptive_max_pool1d
 from flambeau.nn.functional._native import affine_grid_generator as affine_grid_generator
 from flambeau.nn.functional._native import convolution as convolution
 from flambeau.nn.functional._native import ctc_loss as ctc_loss
@@ -229,7 +230,6 @@ def acosh(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic cosine of each element."""
 def adaptive_avg_pool1d(input: Tensor, output_size: _Any, *, out: Tensor | None = None) -> Tensor:
     """Return the means of ``output_size`` regions that cover (N, C, L) or (C, L); None keeps a size."""
-adaptive_max_pool1d: _Any
 def add(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input + alpha * other``."""
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:

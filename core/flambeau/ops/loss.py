@@ -148,13 +148,13 @@ def binary_cross_entropy_with_logits(
     Args:
         pos_weight: a factor of the loss of positive targets; broadcasts to the input.
     """
-    # -log(sigmoid(x)) = max(-x, 0) + log(1 + exp(-|x|)). The first part is added to the other straight line, where
-    # they cancel exactly, before the second, which may be tiny and all that there is.
-    line, curve = xp.clamp(xp.neg(input), 0, None), xp.log1p(xp.exp(xp.neg(xp.abs(input))))
+    # -log(sigmoid(x)) = max(-x, 0) - log(sigmoid(|x|)). The first part is added to the other straight line, where they
+    # cancel exactly, before the second, which may be tiny and all that there is.
+    line, curve = xp.clamp(xp.neg(input), 0, None), xp.logsigmoid(xp.abs(input))
     if pos_weight is not None:
         factor = xp.add(xp.mul(xp.sub(pos_weight, 1.0), target), 1.0)
         line, curve = xp.mul(line, factor), xp.mul(curve, factor)
-    return reduce(xp, xp.add(xp.add(xp.mul(xp.sub(1.0, target), input), line), curve), reduction)
+    return reduce(xp, xp.sub(xp.add(xp.mul(xp.sub(1.0, target), input), line), curve), reduction)
 
 
 @binary_cross_entropy_with_logits.joint_vjp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau.nn.functional._dropout import dropout
+from flambeau.ops.arithmetic import cast, computed
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
 
@@ -57,5 +58,7 @@ def scaled_dot_product_attention(
         scale = 1 / math.sqrt(shapes[0][-1])
     if not dropout_p:
         return TENSORS.attention(query, key, value, attn_mask, is_causal, scale)
-    weights = TENSORS.attention_weights(query, key, attn_mask, is_causal, scale)
-    return TENSORS.matmul(dropout(weights, dropout_p), value)
+    q, k, v = (computed(TENSORS, x) for x in (query, key, value))  # as the op does
+    mask = attn_mask if attn_mask is None else computed(TENSORS, attn_mask)
+    weights = dropout(TENSORS.attention_weights(q, k, mask, is_causal, scale), dropout_p)
+    return cast(TENSORS, TENSORS.matmul(weights, v), query)

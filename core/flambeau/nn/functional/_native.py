@@ -25,6 +25,15 @@ def _named(op: str, argument: str, names: tuple[str, ...], number: int) -> str:
     return names[number]
 
 
+# -- pooling ---------------------------------------------------------------------------------------------------------
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: int) -> tuple[Tensor, Tensor]:
+    """:func:`flambeau.nn.functional.adaptive_max_pool1d` with the indices."""
+    pair: tuple[Tensor, Tensor] = TENSORS.adaptive_max_pool1d(input, output_size, True)
+    return pair
+
+
 # -- sampling --------------------------------------------------------------------------------------------------------
 
 
