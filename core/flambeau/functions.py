@@ -12,7 +12,7 @@ import numpy
 from flambeau import creation, dtypes
 from flambeau.conversion import from_numpy, tensor, transfer
 from flambeau.dtypes import dtype
-from flambeau.ops import indexing, spec
+from flambeau.ops import spec, subscript
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Size, Tensor
 
@@ -362,8 +362,8 @@ def attach() -> None:
 
     methods: dict[str, Any] = {
         "where": _method_where, "equal": equal, "allclose": allclose, "zero_": _zero_,
-        "__eq__": _eq, "__ne__": _ne, "__contains__": _contains, "__getitem__": indexing.getitem,
-        "__setitem__": indexing.setitem, "new_tensor": _new_tensor, "apply_": _apply_, "is_nonzero": is_nonzero,
+        "__eq__": _eq, "__ne__": _ne, "__contains__": _contains, "__getitem__": subscript.getitem,
+        "__setitem__": subscript.setitem, "new_tensor": _new_tensor, "apply_": _apply_, "is_nonzero": is_nonzero,
         "__pos__": positive, "as_strided": as_strided, "argwhere": argwhere, "fill_diagonal_": _fill_diagonal_,
         "new": _new_like, "resize_": _resize_, "resize_as_": _resize_as_, "is_same_size": is_same_size,
     }  # fmt: skip

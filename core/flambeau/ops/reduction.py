@@ -1,15 +1,14 @@
-"""Reductions: sums, extremes, statistics, logical reductions, cumulative operations."""
+"""Reductions: sums, extremes, logical reductions."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from flambeau.dtypes import FLOATING, INTEGER, bool_, int64, uint8
+from flambeau.dtypes import INTEGER, bool_, int64, uint8
 from flambeau.ops.arithmetic import conj_of as conj
 from flambeau.ops.declare import composite, primitive
-from flambeau.ops.shape import inverse_order
 from flambeau.ops.spec import Spec, numel, reduced_shape
+from flambeau.ops.views import inverse_order
 
 Tensor = Any
 Number = Any
@@ -21,7 +20,7 @@ Size = Any
 Xp = Any
 
 
-def _sum_dtype(own: Any, dtype: Any) -> Any:
+def sum_dtype(own: Any, dtype: Any) -> Any:
     return dtype if dtype is not None else int64 if own.category <= INTEGER else own
 
 
@@ -46,7 +45,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType 
         keepdim: keep the reduced dimensions with size 1.
         dtype: cast to this before summing; sums of integers and bools are int64 otherwise.
     """
-    return Spec(reduced_shape(input.shape, dim, keepdim), _sum_dtype(input.dtype, dtype))
+    return Spec(reduced_shape(input.shape, dim, keepdim), sum_dtype(input.dtype, dtype))
 
 
 sum.vjp(
@@ -61,7 +60,7 @@ sum.vjp(
 @primitive()
 def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """Return the product over ``dim`` (all dimensions when None); of integers and bools as int64."""
-    return Spec(reduced_shape(input.shape, dim, keepdim), _sum_dtype(input.dtype, dtype))
+    return Spec(reduced_shape(input.shape, dim, keepdim), sum_dtype(input.dtype, dtype))
 
 
 def _prod_gradient(xp: Xp, g: Any, input: Any, dim: Any, keepdim: bool) -> Any:
@@ -267,148 +266,9 @@ def aminmax(xp: Xp, input: Tensor, *, dim: Any = None, keepdim: bool = False) ->
 aminmax.fields = ("min", "max")
 
 
-# -- statistics ----------------------------------------------------------------------------------------------------
-
-
 def count_of(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
     """The number of elements that a reduction over ``dim`` takes together."""
     return numel([shape[d] for d in dim])
-
-
-def _need_floating(name: str, own: Any) -> None:
-    if own.category < FLOATING:
-        raise RuntimeError(
-            f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
-            f"Got: {own.name}"
-        )
-
-
-@composite()
-def mean(xp: Xp, input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """Return the mean over ``dim`` (all dimensions when None); NaN where there is nothing.
-
-    Raises:
-        RuntimeError: for integers and bools without ``dtype``.
-    """
-    total = xp.sum(input, dim, keepdim, dtype=dtype)
-    count = count_of(input.shape, dim)
-    return xp.div(total, float(count)) if count else xp.mul(total, math.nan)
-
-
-def _mean_gradient(xp: Xp, g: Any, input_spec: Spec, dim: Any, keepdim: bool) -> Any:
-    scaled = xp.div(g, float(count_of(input_spec.shape, dim) or 1))
-    if xp.dtype_of(g) is not input_spec.dtype:
-        scaled = xp.to_dtype(scaled, input_spec.dtype)
-    return spread(xp, scaled, input_spec, dim, keepdim)
-
-
-mean.vjp(input=_mean_gradient)
-mean.check(lambda input, dim, keepdim, dtype: _need_floating("mean", dtype or input._dtype))
-
-
-@composite(public=())
-def variance(xp: Xp, input: Tensor, dim: Dims = None, keepdim: bool = False, correction: Number = 1) -> Tensor:
-    """Return the variance over ``dim``, the sum of squares divided by ``N - correction``."""
-    _need_floating("var", xp.dtype_of(input))
-    centred = xp.sub(input, xp.mean(input, dim, True))
-    size = xp.abs(centred) if xp.dtype_of(input).is_complex else centred
-    freedom = count_of(input.shape, dim) - correction
-    total = xp.sum(xp.mul(size, size), dim, keepdim)
-    return xp.div(total, float(freedom)) if freedom > 0 else xp.mul(xp.div(total, 0.0), 1.0)
-
-
-def _variance_gradient(xp: Xp, g: Any, input: Any, dim: Any, keepdim: bool, correction: Any) -> Any:
-    spec = Spec(input.shape, xp.dtype_of(input))
-    freedom = count_of(input.shape, dim) - correction
-    factor = 2.0 / freedom if freedom else math.inf
-    g = spread(xp, g, Spec(input.shape, xp.dtype_of(g)), dim, keepdim)
-    centred = xp.sub(input, xp.mean(input, dim, True))
-    return xp.mul(xp.to_dtype(xp.mul(g, factor), spec.dtype), centred)
-
-
-variance.vjp(input=_variance_gradient)
-
-
-@composite(public=())
-def deviation(xp: Xp, input: Tensor, dim: Dims = None, keepdim: bool = False, correction: Number = 1) -> Tensor:
-    """Return the square root of :func:`variance`."""
-    return xp.sqrt(xp.variance(input, dim, keepdim, correction))
-
-
-def _deviation_gradient(xp: Xp, g: Any, input: Any, result: Any, dim: Any, keepdim: bool, correction: Any) -> Any:
-    flat = xp.eq(result, 0.0)  # equal elements: the slope of the square root is infinite, PyTorch gives 0
-    scaled = xp.where(flat, 0.0, xp.div(g, xp.mul(xp.where(flat, 1.0, result), 2.0)))
-    return _variance_gradient(xp, scaled, input, dim, keepdim, correction)
-
-
-deviation.vjp(input=_deviation_gradient)
-
-
-def _correction(unbiased: bool | None, correction: Number | None) -> Number:
-    if correction is not None:
-        return correction
-    return 1 if unbiased is None or unbiased else 0
-
-
-def _dims_first(dim: Any, unbiased: Any) -> tuple[Any, Any]:
-    """``var(False)`` and ``var(dim, True)``: a bool in the place of ``dim`` is ``unbiased``."""
-    return (None, dim) if isinstance(dim, bool) else (dim, unbiased)
-
-
-@composite(inline=True)
-def var(
-    xp: Xp, input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False,
-    *, correction: Number | None = None,
-) -> Tensor:  # fmt: skip
-    """Return the variance over ``dim``, divided by ``N - correction`` (1 by default; 0 with ``unbiased=False``)."""
-    dim, unbiased = _dims_first(dim, unbiased)
-    return xp.variance(input, dim, keepdim, _correction(unbiased, correction))
-
-
-@composite(inline=True)
-def std(
-    xp: Xp, input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False,
-    *, correction: Number | None = None,
-) -> Tensor:  # fmt: skip
-    """Return the standard deviation over ``dim``, the square root of :func:`var`."""
-    dim, unbiased = _dims_first(dim, unbiased)
-    return xp.deviation(input, dim, keepdim, _correction(unbiased, correction))
-
-
-@composite(inline=True)
-def var_mean(
-    xp: Xp, input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False,
-    *, correction: Number | None = None,
-) -> Any:  # fmt: skip
-    """Return the variance and the mean over ``dim``."""
-    dim, unbiased = _dims_first(dim, unbiased)
-    return xp.variance(input, dim, keepdim, _correction(unbiased, correction)), xp.mean(input, dim, keepdim)
-
-
-@composite(inline=True)
-def std_mean(
-    xp: Xp, input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False,
-    *, correction: Number | None = None,
-) -> Any:  # fmt: skip
-    """Return the standard deviation and the mean over ``dim``."""
-    dim, unbiased = _dims_first(dim, unbiased)
-    return xp.deviation(input, dim, keepdim, _correction(unbiased, correction)), xp.mean(input, dim, keepdim)
-
-
-@composite(inline=True)
-def nansum(xp: Xp, input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """Return the sum over ``dim``, NaN counted as 0."""
-    if xp.dtype_of(input).category >= FLOATING:
-        input = xp.where(xp.isnan(input), 0.0, input)
-    return xp.sum(input, dim, keepdim, dtype=dtype)
-
-
-@composite(inline=True)
-def nanmean(xp: Xp, input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """Return the mean over ``dim`` of what is not NaN."""
-    total = xp.nansum(input, dim, keepdim, dtype=dtype)
-    count = xp.sum(xp.logical_not(xp.isnan(input)), dim, keepdim)
-    return xp.div(total, xp.to_dtype(count, xp.dtype_of(total)))
 
 
 @composite(differentiable=False)
@@ -443,126 +303,6 @@ def _real(xp: Xp, a: Any) -> Any:
 
 
 logsumexp.vjp(input=_logsumexp_gradient)
-
-
-# -- cumulative ----------------------------------------------------------------------------------------------------
-
-
-@primitive(inplace=True)
-def cumsum(input: Tensor, dim: Dim, *, dtype: DType | None = None) -> Tensor:
-    """Return the running sum along ``dim``; of integers and bools as int64."""
-    return Spec(input.shape, _sum_dtype(input.dtype, dtype))
-
-
-def _cumsum_gradient(xp: Xp, g: Any, input_spec: Spec, dim: int) -> Any:
-    if xp.dtype_of(g) is not input_spec.dtype:
-        g = xp.to_dtype(g, input_spec.dtype)
-    return g if not input_spec.shape else xp.flip(xp.cumsum(xp.flip(g, (dim,)), dim), (dim,))
-
-
-cumsum.vjp(input=_cumsum_gradient)
-
-
-@primitive(inplace=True)
-def cumprod(input: Tensor, dim: Dim, *, dtype: DType | None = None) -> Tensor:
-    """Return the running product along ``dim``; of integers and bools as int64."""
-    return Spec(input.shape, _sum_dtype(input.dtype, dtype))
-
-
-def _cumprod_gradient(xp: Xp, g: Any, input: Any, result: Any, dim: int) -> Any:
-    if not input.shape:
-        return g
-    n = input.shape[dim]
-    if xp.dtype_of(g) is not xp.dtype_of(input):
-        g, result = xp.to_dtype(g, xp.dtype_of(input)), xp.to_dtype(result, xp.dtype_of(input))
-    if not n:
-        return g
-    input, result = conj(xp, input), conj(xp, result)
-    # Without zeros: sum over j >= i of g_j * result_j, divided by x_i. At and after a first zero the products have to
-    # be formed without the element itself, one position at a time.
-    if not _has_zero(xp, xp.eq(input, 0)):
-        weighted = xp.mul(g, result)
-        return xp.div(xp.flip(xp.cumsum(xp.flip(weighted, (dim,)), dim), (dim,)), input)
-    pieces = []
-    for i in range(n):
-        before = xp.slice(input, dim, 0, i, 1)
-        after = xp.slice(input, dim, i + 1, n, 1)
-        one = xp.add(xp.mul(xp.slice(input, dim, i, i + 1, 1), 0), 1)
-        without = xp.cumprod(xp.cat([before, one, after], dim), dim)
-        tail = xp.mul(xp.slice(without, dim, i, n, 1), xp.slice(g, dim, i, n, 1))
-        pieces.append(xp.sum(tail, (dim,), True))
-    return xp.cat(pieces, dim)
-
-
-def _has_zero(xp: Xp, zero: Any) -> bool:
-    found = xp.any(zero, tuple(range(len(zero.shape))), False)
-    return bool(found.item() if hasattr(found, "item") else xp.backend.to_numpy(found).item())
-
-
-cumprod.vjp(input=_cumprod_gradient)
-
-
-# Running operations without a primitive of their own double their reach in each step (Hillis and Steele, 1986):
-# log2(n) calls of kernels, where one call an entry would be n.
-
-
-@composite(dtype="float")
-def logcumsumexp(xp: Xp, input: Tensor, dim: Dim) -> Tensor:
-    """Return the logarithm of the running sum of exponentials along ``dim``."""
-    result = xp.clone(input)
-    n = input.shape[dim] if input.shape else 1
-    reach = 1
-    while reach < n:
-        head = xp.slice(result, dim, 0, reach, 1)
-        tail = xp.logaddexp(xp.slice(result, dim, reach, n, 1), xp.slice(result, dim, 0, n - reach, 1))
-        result = xp.cat([head, tail], dim)
-        reach *= 2
-    return result
-
-
-def _running_extreme(xp: Xp, input: Any, dim: int, better: str) -> Any:
-    shape = tuple(input.shape)
-    where = xp.device_of(input)
-    n = shape[dim] if shape else 1
-    values = xp.clone(input)
-    places = xp.reshape(xp.arange(0, n, 1, int64, where), (n,) + (1,) * (len(shape) - 1 - dim) if shape else ())
-    indices = xp.clone(xp.expand(places, shape))
-    reach = 1
-    while reach < n:
-        own, earlier = xp.slice(values, dim, reach, n, 1), xp.slice(values, dim, 0, n - reach, 1)
-        # Of equal elements the later; a NaN stays until the next NaN.
-        wins = xp.logical_or(getattr(xp, better)(own, earlier), xp.isnan(own))
-        places = xp.where(wins, xp.slice(indices, dim, reach, n, 1), xp.slice(indices, dim, 0, n - reach, 1))
-        values = xp.cat([xp.slice(values, dim, 0, reach, 1), xp.where(wins, own, earlier)], dim)
-        indices = xp.cat([xp.slice(indices, dim, 0, reach, 1), places], dim)
-        reach *= 2
-    return values, indices
-
-
-@composite()
-def cummax(xp: Xp, input: Tensor, dim: Dim) -> Tensor:
-    """Return the running maximum along ``dim`` and where it was reached, as ``(values, indices)``."""
-    return _running_extreme(xp, input, dim, "ge")
-
-
-@composite()
-def cummin(xp: Xp, input: Tensor, dim: Dim) -> Tensor:
-    """Return the running minimum along ``dim`` and where it was reached, as ``(values, indices)``."""
-    return _running_extreme(xp, input, dim, "le")
-
-
-cummax.fields = cummin.fields = ("values", "indices")
-
-
-def _running_gradient(xp: Xp, g: Any, needs: Any, dim: int, results: Any) -> Any:
-    if not results[1].shape:
-        return (g[0],)
-    zeros = xp.full(tuple(results[1].shape), 0, xp.dtype_of(g[0]), xp.device_of(g[0]))
-    return (xp.scatter_add(zeros, dim, results[1], g[0]),)
-
-
-cummax.joint_vjp(_running_gradient)
-cummin.joint_vjp(_running_gradient)
 
 
 @composite(public=("method",))
