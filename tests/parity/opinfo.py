@@ -41,7 +41,8 @@ OUTSIDE = (
 
 def in_scope() -> list[Any]:
     """The entries of the database that Flambeau answers for."""
-    return [info for info in op_db if not info.name.startswith(OUTSIDE) or info.name.startswith("__r")]
+    named = [info for info in op_db if info.name != "slice"]  # a private operator, beside `slice_copy` and others
+    return [info for info in named if not info.name.startswith(OUTSIDE) or info.name.startswith("__r")]
 
 
 # -- functions -------------------------------------------------------------------------------------------------------
@@ -54,6 +55,8 @@ def counterpart(info: Any, function: Any = None) -> Any:
         AttributeError: when Flambeau has no such function.
     """
     function = info.op if function is None else function
+    if info.name.startswith("__"):
+        return getattr(flambeau.Tensor, info.name)
     if isinstance(function, types.FunctionType) and function.__module__.startswith("torch.testing"):
         return rebound(function)
     if type(function).__name__ in ("method_descriptor", "wrapper_descriptor"):
@@ -79,24 +82,33 @@ def rebound(function: Any) -> Any:
 # -- arguments -------------------------------------------------------------------------------------------------------
 
 
-def to_flambeau(tensor: torch.Tensor) -> flambeau.Tensor:
-    """A tensor of Flambeau with the values, the dtype and the strides of one of PyTorch."""
+def to_flambeau(tensor: torch.Tensor, memory: dict[Any, Any] | None = None) -> flambeau.Tensor:
+    """A tensor of Flambeau with the values, the dtype and the strides of one of PyTorch.
+
+    Args:
+        memory: Flambeau's copies of PyTorch's storages so far: tensors that share memory go on sharing it.
+    """
     plain = tensor.detach().resolve_conj().resolve_neg()
-    extent = sum((size - 1) * stride for size, stride in zip(plain.shape, plain.stride(), strict=True)) + 1
-    memory = torch.as_strided(plain, (extent if plain.numel() else 0,), (1,), plain.storage_offset())
-    if plain.dtype is torch.bfloat16:
-        flat = flambeau.from_numpy(memory.float().numpy()).bfloat16()
-    else:
-        flat = flambeau.from_numpy(memory.numpy().copy())
-    own = flambeau.as_strided(flat, tuple(plain.shape), tuple(plain.stride()))
+    storage = plain.untyped_storage()
+    key = (storage.data_ptr(), plain.dtype)
+    flat = None if memory is None else memory.get(key)
+    if flat is None:
+        everything = torch.as_strided(plain, (storage.nbytes() // plain.element_size(),), (1,), 0)
+        if plain.dtype is torch.bfloat16:
+            flat = flambeau.from_numpy(everything.float().numpy()).bfloat16()
+        else:
+            flat = flambeau.from_numpy(everything.numpy().copy())
+        if memory is not None and storage.data_ptr():
+            memory[key] = flat
+    own = flambeau.as_strided(flat, tuple(plain.shape), tuple(plain.stride()), plain.storage_offset())
     own = own.detach()
     return own.requires_grad_() if tensor.requires_grad else own
 
 
-def convert(value: Any) -> Any:
-    """An argument of PyTorch as one of Flambeau."""
+def convert(value: Any, memory: dict[Any, Any] | None = None) -> Any:
+    """An argument of PyTorch as one of Flambeau; see :func:`to_flambeau` for ``memory``."""
     if isinstance(value, torch.Tensor):
-        return to_flambeau(value)
+        return to_flambeau(value, memory)
     if isinstance(value, torch.dtype):
         return DTYPES[value]
     if isinstance(value, torch.device):
@@ -108,9 +120,9 @@ def convert(value: Any) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(convert, value))
     if isinstance(value, (list, tuple)):
-        return type(value)(map(convert, value))
+        return type(value)(convert(item, memory) for item in value)
     if isinstance(value, dict):
-        return {name: convert(item) for name, item in value.items()}
+        return {name: convert(item, memory) for name, item in value.items()}
     if isinstance(value, torch.nn.Module):
         own = getattr(flambeau.nn, type(value).__name__)()
         own.__dict__.update({name: item for name, item in vars(value).items() if not name.startswith("_")})
@@ -137,6 +149,22 @@ def samples(info: Any, kind: torch.dtype, requires_grad: bool, most: int) -> Ite
         yield from itertools.islice(info.sample_inputs("cpu", kind, requires_grad=requires_grad), most)
 
 
+#: Which of several equal elements these report is not specified (but for `stable=True`), and differs by size.
+_ANY_OF_EQUALS = {"argsort": 0, "kthvalue": 1, "mode": 0, "sort": 0, "topk": 1}
+
+
+def with_elements(name: str, sample: Any, result: Any) -> Any:
+    """A result with the elements at the indices it holds in place of the indices, where any of equals would do."""
+    place = _ANY_OF_EQUALS.get(name)
+    if place is None or sample.kwargs.get("stable"):
+        return result
+    dim = sample.kwargs.get("dim", sample.args[place] if len(sample.args) > place else -1)
+    values, indices = (None, result) if name == "argsort" else result
+    source = sample.input.reshape(1) if sample.input.ndim == 0 else sample.input
+    kept = indices if indices.ndim == source.ndim else indices.unsqueeze(dim)
+    return values, source.gather(dim, kept)
+
+
 # -- comparison ------------------------------------------------------------------------------------------------------
 
 TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-4, 2e-5), 8: (1e-7, 1e-9)}
@@ -157,6 +185,7 @@ def kind_of(tensor: Any) -> str:
 
 def difference(own: Any, theirs: Any, loose: float = 1.0) -> str:
     """How results differ, or nothing."""
+    own = tuple(own) if isinstance(own, flambeau.Size) else own
     own_items, their_items = tree_flatten(own)[0], tree_flatten(theirs)[0]
     if len(own_items) != len(their_items):
         return f"{len(own_items)} results where PyTorch has {len(their_items)}"

@@ -100,9 +100,11 @@ class Converted:
     """A sample with Flambeau's tensors."""
 
     def __init__(self, sample: Any) -> None:
-        self.input = opinfo.convert(sample.input)
-        self.args = opinfo.convert(sample.args)
-        self.kwargs = opinfo.convert(sample.kwargs)
+        memory: dict[Any, Any] = {}
+        self.input = opinfo.convert(sample.input, memory)
+        self.args = opinfo.convert(sample.args, memory)
+        self.kwargs = opinfo.convert(sample.kwargs, memory)
+        self.output_process_fn_grad = sample.output_process_fn_grad
 
 
 def is_random(info: Any, sample: Any) -> bool:
@@ -121,10 +123,11 @@ def compare_values(info: Any, sample: Any, theirs: Any, own: Any) -> str:
     return opinfo.difference(own, theirs)
 
 
-def processed(sample: Any, result: Any, own: bool) -> Any:
+def processed(sample: Any, result: Any, own: bool, info: Any = None) -> Any:
     """What of a result is well defined: not the signs of eigenvectors, for instance."""
     process = sample.output_process_fn_grad
-    return (opinfo.rebound(process) if own else process)(result)
+    result = (opinfo.rebound(process) if own else process)(result)
+    return opinfo.with_elements(info.name, sample, result) if info is not None else result
 
 
 @over("values")
@@ -138,8 +141,8 @@ def test_values(info: Any) -> None:
             if theirs is None:
                 continue
             try:
-                own = processed(sample, called(function, converted), True)
-                text = compare_values(info, sample, processed(sample, theirs, False), own)
+                own = processed(converted, called(function, converted), True, info)
+                text = compare_values(info, sample, processed(sample, theirs, False, info), own)
             except Exception as error:
                 text = f"{type(error).__name__}: {error}"
             differences.add(sample, "", text)
