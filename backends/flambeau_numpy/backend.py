@@ -13,7 +13,8 @@ import numpy
 
 from flambeau.devices import device
 from flambeau.dispatch import Backend
-from flambeau.dtypes import _FROM_NUMPY, DTYPES, dtype, from_numpy_dtype
+from flambeau.dtypes import _FROM_NUMPY, DTYPES, FROM_ML_DTYPES, dtype, from_numpy_dtype
+from flambeau_numpy.shape import owner
 
 #: How the warnings of NumPy begin that mean nothing here: floating-point exceptions, and lost imaginary parts.
 EXPECTED_WARNINGS = r"(divide by zero|overflow|underflow|invalid value) encountered in|Casting complex values to real"
@@ -49,7 +50,7 @@ class NumpyBackend(Backend):
     dlpack_type = 1
 
     def __init__(self) -> None:
-        self.dtypes = frozenset(DTYPES) if find_spec("ml_dtypes") else frozenset(DTYPES) - {"bfloat16"}
+        self.dtypes = frozenset(DTYPES) if find_spec("ml_dtypes") else frozenset(DTYPES) - FROM_ML_DTYPES
 
     def device_name(self, index: int) -> str:
         return platform.processor() or platform.machine()
@@ -97,11 +98,13 @@ class NumpyBackend(Backend):
 
     def storage_offset(self, array: Any) -> int:
         """How many elements lie in the owning array's memory before the first one."""
-        root = array
-        while isinstance(root.base, numpy.ndarray):
-            root = root.base
-        offset: int = (self.data_ptr(array) - self.data_ptr(root)) // array.itemsize
+        offset: int = (self.data_ptr(array) - self.data_ptr(owner(array))) // array.itemsize
         return offset
+
+    def storage_nbytes(self, array: Any) -> int:
+        """The bytes of the owning array's memory."""
+        size: int = owner(array).nbytes
+        return size
 
     def data_ptr(self, array: Any) -> int:
         """The address of the first element."""

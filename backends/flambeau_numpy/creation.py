@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from flambeau.dtypes import from_numpy_dtype, scalar_dtype
+from flambeau.dtypes import float8_e4m3fn, from_numpy_dtype, scalar_dtype
 
 Array = Any
 DType = Any
@@ -86,6 +86,8 @@ def to_dtype(input: Array, dtype: DType) -> Array:
         return input
     if input.dtype.kind == "c" and not dtype.is_complex:
         input = input.real
+    if dtype is float8_e4m3fn:
+        input = numpy.clip(input, -448.0, 448.0)  # it has no infinity: as in PyTorch, what is too large is the largest
     return input.astype(own)
 
 

@@ -36,8 +36,15 @@ def abs(input: Array) -> Array:
 
 
 def sign(input: Array) -> Array:
-    """-1, 0 or 1; NaN stays, and bools are their own sign."""
-    return input.copy() if input.dtype.kind == "b" else numpy.sign(input)
+    """-1, 0 or 1; 0 for NaN, and bools are their own sign."""
+    if input.dtype.kind == "b":
+        return input.copy()
+    signs = numpy.sign(input)
+    if input.dtype.kind in "fV":
+        missing = numpy.isnan(signs)
+        if missing.any():
+            return numpy.where(missing, signs.dtype.type(0), signs)
+    return signs
 
 
 def pow(input: Array, exponent: Array) -> Array:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy
 
+from flambeau.dtypes import dtype as DType
+
 Array = Any
 
 # Indices that take all of the first d dimensions.
@@ -90,9 +92,25 @@ def strided(array: Array, shape: Sequence[int], steps: Sequence[int]) -> Array:
 
     ``numpy.lib.stride_tricks.as_strided`` takes 2.7 µs, this 0.4 µs where the memory is contiguous.
     """
-    if array.flags.c_contiguous and array.dtype.kind != "V":  # bfloat16 has no buffer format
+    if array.flags.c_contiguous:
+        if array.dtype.kind == "V":  # bfloat16 has no buffer format
+            return numpy.ndarray(shape, f"u{array.itemsize}", array.view(f"u{array.itemsize}"), 0, steps).view(
+                array.dtype
+            )
         return numpy.ndarray(shape, array.dtype, array, 0, steps)
     return numpy.lib.stride_tricks.as_strided(array, shape, steps)
+
+
+def owner(array: Array) -> Array:
+    """The array that owns the memory under ``array``."""
+    while isinstance(array.base, numpy.ndarray):
+        array = array.base
+    return array
+
+
+def view_dtype(input: Array, dtype: DType) -> Array:
+    """The same memory as elements of another dtype."""
+    return input.view(dtype.numpy)
 
 
 def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Array:
@@ -105,9 +123,7 @@ def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage
     Raises:
         RuntimeError: when it would reach outside of that memory.
     """
-    root = input
-    while isinstance(root.base, numpy.ndarray):
-        root = root.base
+    root = owner(input)
     itemsize = input.itemsize
     begin = input.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     offset = begin if storage_offset is None else storage_offset * itemsize
@@ -272,6 +288,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "reshape": reshape,
     "permute": permute,
     "expand": expand,
+    "view_dtype": view_dtype,
     "as_strided": as_strided,
     "slice": slice_,
     "slice_backward": slice_backward,

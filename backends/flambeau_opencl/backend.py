@@ -129,6 +129,9 @@ class OpenCLBackend(Backend):
     def storage_offset(self, array: Any) -> int:
         return array.offset
 
+    def storage_nbytes(self, array: Any) -> int:
+        return array.storage.nbytes
+
     def data_ptr(self, array: Any) -> int:
         """The buffer's handle plus the offset in bytes: equal for what begins at the same place."""
         return array.storage.buffer.int_ptr + array.offset * array.dtype.itemsize

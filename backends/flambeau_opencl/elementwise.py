@@ -137,7 +137,7 @@ _TRUE_A, _TRUE_B = "(a.x != 0 || a.y != 0)", "(b.x != 0 || b.y != 0)"
 _SAME: dict[str, Expressions] = {
     "neg": _each("-a", "-a"),
     "conj": _each("a", "c_conj(a)"),
-    "sign": _each("a != a ? a : ({T})((a > 0) - (a < 0))", "c_sign(a)", "({T})((a > 0) - (a < 0))"),
+    "sign": _each("({T})((a > 0) - (a < 0))", "c_sign(a)", "({T})((a > 0) - (a < 0))"),
     "floor": _each("floor(a)", None, "a"),
     "ceil": _each("ceil(a)", None, "a"),
     "trunc": _each("trunc(a)", None, "a"),

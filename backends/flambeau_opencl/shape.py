@@ -7,6 +7,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+from flambeau.dtypes import dtype as DType
 from flambeau_opencl.array import Array, contiguous_strides, empty
 from flambeau_opencl.creation import assign, clone, filled
 from flambeau_opencl.maps import run
@@ -120,6 +121,16 @@ def expand(input: Array, size: tuple[int, ...]) -> Array:
             "be stretched and new dimensions added in front"
         )
     return input.window(target, steps, input.offset)
+
+
+def view_dtype(input: Array, dtype: DType) -> Array:
+    """The same memory as elements of another dtype."""
+    own, other = input.dtype.itemsize, dtype.itemsize
+    if own == other:
+        return Array(input.storage, input.shape, input.strides, input.offset, dtype)
+    shape = (*input.shape[:-1], input.shape[-1] * own // other)
+    strides = (*[step * own // other for step in input.strides[:-1]], 1)
+    return Array(input.storage, shape, strides, input.offset * own // other, dtype)
 
 
 def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Array:
@@ -336,6 +347,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "reshape": reshape,
     "permute": permute,
     "expand": expand,
+    "view_dtype": view_dtype,
     "as_strided": as_strided,
     "slice": slice_,
     "slice_backward": slice_backward,

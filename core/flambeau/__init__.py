@@ -34,9 +34,9 @@ from flambeau.ops import install as _install
 
 globals().update(_install())
 
-from flambeau import creation, functions, overloads, random
+from flambeau import copies, creation, functions, layouts, memory, overloads, random, settings, storage
 
-for _module in (creation, random, functions, overloads):
+for _module in (creation, random, functions, overloads, memory, layouts, storage, copies, settings):
     for _name in _module.__all__:
         globals()[_name] = getattr(_module, _name)
 functions.attach()
@@ -53,6 +53,7 @@ from flambeau.conversion import (
     as_tensor,
     asarray,
     from_dlpack,
+    from_file,
     from_numpy,
     frombuffer,
     scalar_tensor,
@@ -61,8 +62,7 @@ from flambeau.conversion import (
 
 from math import e, inf, nan, pi
 
-strided = "flambeau.strided"
-preserve_format = contiguous_format = channels_last = None
+newaxis = None
 
 # Loaded when first used: the base import stays light.
 _LAZY = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy
@@ -149,9 +150,18 @@ def asarray(
     return made.detach().requires_grad_() if requires_grad else made
 
 
-def scalar_tensor(value: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """A 0-dim tensor of the default dtype."""
-    return tensor(value, dtype=dtype or dtypes.get_default_dtype(), device=device)
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A 0-dim tensor of the default dtype with the value of a number (``torch.scalar_tensor``)."""
+    kind = dtype or dtypes.get_default_dtype()
+    return tensor(dtypes.cast_number(s, kind), dtype=kind, device=device, requires_grad=requires_grad)
 
 
 def from_numpy(ndarray: Any) -> Tensor:
@@ -178,6 +188,44 @@ def from_numpy(ndarray: Any) -> Tensor:
 def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A one-dimensional CPU tensor over a Python buffer (``torch.frombuffer``)."""
     made = from_numpy(numpy.frombuffer(buffer, dtype.numpy, count, offset))
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_file(
+    filename: Any,
+    shared: bool | None = None,
+    size: int = 0,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A one-dimensional CPU tensor over the contents of a file (``torch.from_file``).
+
+    Args:
+        shared: what is written to the tensor goes into the file, which is made or grown to size where needed;
+            otherwise changes stay in memory, and the file has to be long enough.
+        size: the number of elements.
+
+    Raises:
+        RuntimeError: when the file is too short.
+    """
+    kind = dtype or dtypes.get_default_dtype()
+    wanted = size * kind.itemsize
+    path = os.fspath(filename)
+    held = os.path.getsize(path) if os.path.exists(path) else -1
+    if shared and held < wanted:
+        with open(path, "ab") as file:
+            file.truncate(wanted)
+    elif held < wanted:
+        raise RuntimeError(f"from_file: the file {path!r} has {max(held, 0)} bytes, and {size} elements need {wanted}")
+    if not size:
+        made = tensor([], dtype=kind, device="cpu")
+    else:
+        mapped = numpy.memmap(path, numpy.uint8, "r+" if shared else "c", shape=(wanted,))
+        made = from_numpy(numpy.asarray(mapped).view(kind.numpy))
     return made.requires_grad_() if requires_grad else made
 
 

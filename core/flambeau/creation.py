@@ -23,9 +23,9 @@ from flambeau.ops.entry import write_out
 from flambeau.tensor import Tensor
 
 __all__ = [
-    "arange", "block_diag", "cartesian_prod", "combinations", "complex", "empty", "empty_like", "empty_strided", "eye",
-    "full", "full_like", "linspace", "logspace", "meshgrid", "ones", "ones_like", "range", "tril_indices",
-    "triu_indices", "vander", "zeros", "zeros_like",
+    "arange", "block_diag", "cartesian_prod", "combinations", "complex", "empty", "empty_like", "empty_permuted",
+    "empty_strided", "eye", "full", "full_like", "linspace", "logspace", "meshgrid", "ones", "ones_like", "range",
+    "tril_indices", "triu_indices", "vander", "zeros", "zeros_like",
 ]  # fmt: skip
 
 DeviceLike = str | int | device_class | None
@@ -123,6 +123,28 @@ def empty_strided(
     return finish("full", storage.as_strided(tuple(size), tuple(stride), 0), requires_grad)
 
 
+def empty_permuted(
+    size: Sequence[int], physical_layout: Sequence[int], *, dtype: dtype | None = None, layout: Any = None,
+    device: DeviceLike = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Return an empty tensor of this size (``torch.empty_permuted``) whose dimensions lie in memory in another order.
+
+    Args:
+        physical_layout: the dimensions from the outermost to the innermost in memory.
+
+    Raises:
+        RuntimeError: when it does not name each dimension once.
+    """
+    order = [operator.index(d) for d in physical_layout]
+    if sorted(order) != list(builtins.range(len(size))):
+        raise RuntimeError(
+            f"empty_permuted: physical_layout has to name each of the {len(size)} dimensions once, got {order}"
+        )
+    back = sorted(builtins.range(len(order)), key=order.__getitem__)
+    made = empty([size[d] for d in order], dtype=dtype, device=device).permute(back)
+    return finish("full", made.detach(), requires_grad)
+
+
 def _named_size(op: str, size: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
     """The size, which may also have come as ``size=``."""
     if not named:
@@ -191,8 +213,6 @@ def arange(
     """
     start, end, step = _bounds(bounds, named)
     resolved = resolve_dtype("arange", dtype, _range_dtype(start, end, step) if out is None else out.dtype)
-    if resolved.category == dtypes.INTEGER:
-        start, end, step = int(start), int(end), int(step)
     if step == 0:
         raise RuntimeError("arange: step must be nonzero")
     if (end - start) * step < 0:
@@ -202,6 +222,15 @@ def arange(
         )
     if not abs(end - start) < float("inf"):
         raise RuntimeError(f"arange: unsupported range: {start} -> {end}")
+    if resolved.category <= dtypes.INTEGER:
+        if resolved is int64:
+            start, end, step = int(start), int(end), int(step) or step
+        # As in PyTorch: the length follows from the bounds as they were given, the values from whole ones.
+        length = ops.arange_length(start, end, step)
+        start, step = int(start), int(step)
+        if step == 0:
+            raise ValueError(f"arange: step must be nonzero, and as {resolved.name} it is 0")
+        end = start + length * step
     return finish("arange", apply(ops.arange, [start, end, step, resolved, _device(device)]), requires_grad, out)
 
 
@@ -221,7 +250,9 @@ def _bounds(bounds: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any, A
 def _number(op: str, name: str, value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool):
+        return int(value)
+    if not isinstance(value, (int, float)):
         raise TypeError(f"{op}(): argument '{name}' must be a real number, not {type(value).__name__}")
     return value
 
@@ -263,13 +294,23 @@ def logspace(
 def _spaced(
     op: Any, start: Any, end: Any, steps: int, base: tuple[float, ...], out: Any, dtype: Any, device: Any, grad: bool
 ) -> Tensor:
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{op.name}(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
         raise RuntimeError(f"{op.name}: number of steps must be non-negative, got {steps}")
+    for name, value in (("start", start), ("end", end)):
+        if getattr(value, "ndim", 0):
+            raise RuntimeError(
+                f"{op.name} only supports 0-dimensional start and end tensors, but got {name} with {value.ndim} "
+                "dimension(s)"
+            )
     start, end = (value.item() if hasattr(value, "item") else value for value in (start, end))
     default = dtypes.get_default_dtype()
     if isinstance(start, builtins.complex) or isinstance(end, builtins.complex):
         default = default.to_complex()
     resolved = resolve_dtype(op.name, dtype, default if out is None else out.dtype)
+    if resolved.category == dtypes.INTEGER:
+        start, end = int(start), int(end)
     return finish(op.name, apply(op, [start, end, steps, *base, resolved, _device(device)]), grad, out)
 
 
@@ -308,10 +349,15 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     Raises:
         RuntimeError: when they are not of one floating-point dtype.
     """
+    for name, part in (("real", real), ("imag", imag)):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"complex(): argument '{name}' must be Tensor, not {type(part).__name__}")
     if real.dtype is not imag.dtype or not real.dtype.is_floating_point:
         raise RuntimeError(
             f"complex: expected real and imag of one floating-point dtype, got {real.dtype} and {imag.dtype}"
         )
+    if out is not None and out.dtype is not real.dtype.to_complex():
+        raise RuntimeError(f"complex: expected an out of dtype {real.dtype.to_complex()}, got {out.dtype}")
     return finish("complex", TENSORS.complex(real, imag), False, out)
 
 

@@ -11,11 +11,12 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import prod
 from typing import Any
 
 from flambeau import devices
 from flambeau.devices import device
-from flambeau.dtypes import DTYPES, dtype
+from flambeau.dtypes import USUAL, dtype
 from flambeau.ops.declare import OPS, Op
 
 Kernel = Callable[..., Any]
@@ -37,7 +38,7 @@ class Backend:
 
     name: str
     array_type: type
-    dtypes: frozenset[str] = frozenset(DTYPES) - {"bfloat16"}
+    dtypes: frozenset[str] = USUAL
     install: str = ""
     dlpack_type: int | None = None
 
@@ -93,6 +94,10 @@ class Backend:
     def storage_offset(self, array: Any) -> int:
         """The place of the first element in the memory that ``array`` shares, in elements."""
         return 0
+
+    def storage_nbytes(self, array: Any) -> int:
+        """The bytes of the memory that ``array`` shares."""
+        return int(prod(array.shape)) * self.dtype_of(array).itemsize
 
     def data_ptr(self, array: Any) -> int:
         """The address of the first element, or a number that stands for it."""

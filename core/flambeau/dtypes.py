@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy
 
-# Promotion goes by category first: an operand of a lower category never widens one of a higher category.
-BOOL, INTEGER, FLOATING, COMPLEX = range(4)
+# Promotion goes by category first: an operand of a lower category never widens one of a higher category. STORED are
+# the floats of 8 bits, which are stored and cast and not computed with.
+STORED, BOOL, INTEGER, FLOATING, COMPLEX = range(-1, 4)
 
 
 class dtype:
@@ -22,7 +23,7 @@ class dtype:
         name: ``"float32"``, ``"int64"``, ...
         numpy: the ``numpy.dtype`` of the host array, or None where an optional package (ml_dtypes) is missing.
         itemsize: bytes an element.
-        category: BOOL, INTEGER, FLOATING or COMPLEX.
+        category: BOOL, INTEGER, FLOATING, COMPLEX or STORED.
     """
 
     __slots__ = ("_numpy", "category", "is_complex", "is_floating_point", "is_signed", "itemsize", "name")
@@ -32,7 +33,7 @@ class dtype:
         self.category = category
         self.itemsize = itemsize
         self._numpy = None if numpy_type is None else numpy.dtype(numpy_type)
-        self.is_floating_point = category == FLOATING
+        self.is_floating_point = category in (FLOATING, STORED)
         self.is_complex = category == COMPLEX
         self.is_signed = signed
 
@@ -41,10 +42,10 @@ class dtype:
         """The ``numpy.dtype`` of the same type.
 
         Raises:
-            ImportError: for ``bfloat16`` where ml_dtypes is not installed.
+            ImportError: for ``bfloat16`` and floats of 8 bits where ml_dtypes is not installed.
         """
         if self._numpy is None:
-            self._numpy = _load_bfloat16()
+            self._numpy = _load_from_ml_dtypes(self)
         return self._numpy
 
     def to_real(self) -> dtype:
@@ -69,15 +70,15 @@ class dtype:
         return self
 
 
-def _load_bfloat16() -> numpy.dtype[Any]:
+def _load_from_ml_dtypes(own: dtype) -> numpy.dtype[Any]:
     try:
         import ml_dtypes
     except ImportError:
         raise ImportError(
-            "flambeau.bfloat16 on the host needs the package ml_dtypes: pip install 'flambeau[bfloat16]'"
+            f"flambeau.{own.name} on the host needs the package ml_dtypes: pip install 'flambeau[bfloat16]'"
         ) from None
-    found = numpy.dtype(ml_dtypes.bfloat16)
-    _FROM_NUMPY[found] = bfloat16
+    found = numpy.dtype(getattr(ml_dtypes, own.name))
+    _FROM_NUMPY[found] = own
     return found
 
 
@@ -93,13 +94,28 @@ float32 = dtype("float32", FLOATING, 4, numpy.float32)
 float64 = dtype("float64", FLOATING, 8, numpy.float64)
 complex64 = dtype("complex64", COMPLEX, 8, numpy.complex64)
 complex128 = dtype("complex128", COMPLEX, 16, numpy.complex128)
+# Stored, cast and saved; operations on them are few, as in PyTorch.
+uint16 = dtype("uint16", INTEGER, 2, numpy.uint16, signed=False)
+uint32 = dtype("uint32", INTEGER, 4, numpy.uint32, signed=False)
+uint64 = dtype("uint64", INTEGER, 8, numpy.uint64, signed=False)
+float8_e4m3fn = dtype("float8_e4m3fn", STORED, 1, None)
+float8_e4m3fnuz = dtype("float8_e4m3fnuz", STORED, 1, None)
+float8_e5m2 = dtype("float8_e5m2", STORED, 1, None)
+float8_e5m2fnuz = dtype("float8_e5m2fnuz", STORED, 1, None)
 
 DTYPES: dict[str, dtype] = {
     d.name: d
     for d in (
         bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128,
+        uint16, uint32, uint64, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz,
     )
 }  # fmt: skip
+
+#: What NumPy has no type for, so that ml_dtypes has to give it.
+FROM_ML_DTYPES = frozenset(d.name for d in DTYPES.values() if d._numpy is None)
+_WIDE_UNSIGNED = (uint16, uint32, uint64)
+#: What every backend is expected to hold.
+USUAL = frozenset(DTYPES) - FROM_ML_DTYPES - {d.name for d in _WIDE_UNSIGNED}
 
 _REAL_OF = {complex64: float32, complex128: float64}
 _FROM_NUMPY: dict[Any, dtype] = {d._numpy: d for d in DTYPES.values() if d._numpy is not None}
@@ -115,9 +131,9 @@ def from_numpy_dtype(numpy_dtype: Any) -> dtype:
     found = _FROM_NUMPY.get(numpy_dtype)
     if found is None:
         numpy_dtype = numpy.dtype(numpy_dtype)
-        if numpy_dtype.name == "bfloat16":
-            _FROM_NUMPY[numpy_dtype] = bfloat16
-            return bfloat16
+        if numpy_dtype.name in FROM_ML_DTYPES:
+            found = _FROM_NUMPY[numpy_dtype] = DTYPES[numpy_dtype.name]
+            return found
         found = _FROM_NUMPY.get(numpy_dtype.newbyteorder("="))
         if found is None:
             raise TypeError(
@@ -157,13 +173,28 @@ def scalar_dtype(value: Any) -> dtype:
 
 # -- promotion -----------------------------------------------------------------------------------------------------
 
-_INTEGERS = (uint8, int8, int16, int32, int64)
-_PROMOTED: dict[tuple[dtype, dtype], dtype] = {}
+
+class _Promoted(dict[tuple[dtype, dtype], dtype]):
+    """The common dtypes of pairs; the pairs that are not there have none."""
+
+    def __missing__(self, pair: tuple[dtype, dtype]) -> dtype:
+        a, b = pair
+        kinds = "8-bit floats" if STORED in (a.category, b.category) else "uint16, uint32 and uint64"
+        raise RuntimeError(
+            f"promotion for {kinds} is not supported, attempted to promote {a.name} and {b.name}; cast one with .to()"
+        )
 
 
-def _promote(a: dtype, b: dtype) -> dtype:
+_PROMOTED = _Promoted()
+
+
+def _promote(a: dtype, b: dtype) -> dtype | None:
     if a is b:
         return a
+    if STORED in (a.category, b.category):
+        return None
+    if a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED:
+        return a if a.is_floating_point else b if b.is_floating_point else None
     if a.category > b.category:
         a, b = b, a
     if a.category < b.category:
@@ -180,7 +211,9 @@ def _promote(a: dtype, b: dtype) -> dtype:
 
 for _a in DTYPES.values():
     for _b in DTYPES.values():
-        _PROMOTED[_a, _b] = complex128 if {_a, _b} == {float64, complex64} else _promote(_a, _b)
+        _common = complex128 if {_a, _b} == {float64, complex64} else _promote(_a, _b)
+        if _common is not None:
+            _PROMOTED[_a, _b] = _common
 
 
 def promote_types(type1: dtype, type2: dtype) -> dtype:
@@ -214,7 +247,7 @@ def result_dtype(operands: Any) -> dtype:
             dimensioned = own if dimensioned is None else _PROMOTED[dimensioned, own]
     result = dimensioned
     for lower in (zero_dim, number):
-        if lower is not None and (result is None or lower.category > result.category):
+        if lower is not None and (result is None or lower.category > result.category > STORED):
             # A complex operand of lower rank takes the precision of the real tensor that it meets.
             if result is not None and lower.is_complex and result.is_floating_point:
                 result = result.to_complex()
@@ -231,7 +264,7 @@ def cast_number(value: Any, target: dtype) -> Any:
         bits = target.itemsize * 8
         low = -(1 << (bits - 1)) if target.is_signed else 0
         return (int(value) - low) % (1 << bits) + low
-    if target.category == FLOATING:
+    if target.is_floating_point:
         return float(value)
     return builtins.bool(value) if target is bool_ else complex(value)
 
@@ -239,15 +272,27 @@ def cast_number(value: Any, target: dtype) -> Any:
 # -- limits --------------------------------------------------------------------------------------------------------
 
 
+# eps, max, tiny, resolution. The floats of 8 bits after Micikevicius et al., "FP8 formats for deep learning" (2022),
+# and the variants with one zero and one NaN after Noune et al., "8-bit numerical formats for deep neural networks"
+# (2022).
+_LIMITS = {
+    bfloat16: (2.0**-7, (2.0 - 2.0**-7) * 2.0**127, 2.0**-126, 0.01),
+    float8_e4m3fn: (2.0**-3, 1.75 * 2.0**8, 2.0**-6, 1.0),
+    float8_e4m3fnuz: (2.0**-3, 1.875 * 2.0**7, 2.0**-7, 1.0),
+    float8_e5m2: (2.0**-2, 1.75 * 2.0**15, 2.0**-14, 1.0),
+    float8_e5m2fnuz: (2.0**-2, 1.75 * 2.0**15, 2.0**-15, 1.0),
+}
+
+
 class finfo:
     """Limits of a floating-point dtype (``torch.finfo``): bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type: dtype | None = None) -> None:
         d = _default_dtype if type is None else type
-        if d.category < FLOATING:
+        if not d.is_floating_point and not d.is_complex:
             raise TypeError(f"finfo: expected a floating-point dtype, got {d!r}; use flambeau.iinfo")
-        if d.to_real() is bfloat16:
-            values = (2.0**-7, (2.0 - 2.0**-7) * 2.0**127, 2.0**-126, 0.01)
+        if d.to_real() in _LIMITS:
+            values = _LIMITS[d.to_real()]
         else:
             info = numpy.finfo(d.to_real().numpy)
             values = (float(info.eps), float(info.max), float(info.tiny), float(info.resolution))

@@ -17,10 +17,11 @@ from flambeau.ops.call import TENSORS
 from flambeau.tensor import Size, Tensor
 
 __all__ = [
-    "allclose", "argwhere", "as_strided", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
-    "broadcast_tensors", "conj", "conj_physical", "equal", "is_complex", "is_floating_point", "is_nonzero",
-    "is_same_size", "is_signed", "is_tensor", "numel", "positive", "resolve_conj", "resolve_neg", "result_type",
-    "unravel_index", "view_as_complex", "view_as_real", "where",
+    "allclose", "argwhere", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
+    "broadcast_tensors", "conj", "conj_physical", "equal", "get_device", "is_complex", "is_conj", "is_distributed",
+    "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel",
+    "positive", "resolve_conj", "resolve_neg", "result_type", "to_dlpack", "typename", "unravel_index",
+    "view_as_complex", "view_as_real", "where", "zero_",
 ]  # fmt: skip
 
 
@@ -56,6 +57,50 @@ def is_nonzero(input: Tensor) -> bool:
             f"is_nonzero: Boolean value of Tensor with {input.numel()} elements is ambiguous; exactly one is needed"
         )
     return bool(input.item() != 0)
+
+
+def is_conj(input: Tensor) -> bool:
+    """Whether the elements are conjugated when they are read: False, see :func:`conj`."""
+    return input.is_conj()
+
+
+def is_neg(input: Tensor) -> bool:
+    """Whether the elements are negated when they are read: False."""
+    return input.is_neg()
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether ``input`` was made in inference mode, which leaves no trace on tensors: False."""
+    return input.is_inference()
+
+
+def is_distributed(input: Tensor) -> bool:
+    """Whether parts of ``input`` live in several processes: False."""
+    return input.is_distributed()
+
+
+def get_device(input: Tensor) -> int:
+    """The index of the device that ``input`` lives on, -1 for the CPU."""
+    return input.get_device()
+
+
+def typename(obj: Any) -> str:
+    """The name of an object's type with its module; of a tensor its :meth:`type` (``torch.typename``)."""
+    if isinstance(obj, Tensor):
+        return str(obj.type())
+    kind = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = getattr(kind, "__module__", None)
+    return kind.__qualname__ if module in (None, "builtins") else f"{module}.{kind.__qualname__}"
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Fill ``input`` with 0, in place."""
+    return input.fill_(0)
+
+
+def to_dlpack(input: Tensor) -> Any:
+    """A DLPack capsule over the memory of ``input`` (``torch.to_dlpack``)."""
+    return input.__dlpack__()
 
 
 def numel(input: Tensor) -> int:
@@ -165,25 +210,6 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """A view of the memory under ``input`` with the given sizes, strides and offset in elements.
-
-    The offset counts from the first element of ``input``'s storage, so that the same arguments mean the same elements
-    on every view of it; None means the one of ``input``.
-
-    Raises:
-        RuntimeError: when an element would lie outside the storage, or the lengths differ.
-    """
-    size = (size,) if isinstance(size, int) else tuple(size)
-    stride = (stride,) if isinstance(stride, int) else tuple(stride)
-    if len(size) != len(stride):
-        raise RuntimeError(f"as_strided: mismatch in length of strides and shape: {list(stride)} and {list(size)}")
-    if min(stride, default=0) < 0:
-        raise RuntimeError(f"as_strided: negative strides are not supported, got {list(stride)}")
-    offset = input.storage_offset() if storage_offset is None else storage_offset
-    return TENSORS.restride(input, size, stride, offset, input.stride(), input.storage_offset())
-
-
 def view_as_real(input: Tensor) -> Tensor:
     """A complex tensor as a real one with a last dimension of real and imaginary parts.
 
@@ -214,8 +240,17 @@ def argwhere(input: Tensor) -> Tensor:
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """The coordinates, one tensor a dimension, of flat ``indices`` into a tensor of ``shape``."""
+    """The coordinates, one int64 tensor a dimension, of flat ``indices`` into a tensor of ``shape``.
+
+    Raises:
+        ValueError: when ``indices`` are no integers or a size is negative.
+    """
+    if indices._dtype.category != dtypes.INTEGER:
+        raise ValueError(f"unravel_index: expected 'indices' to be integer dtype, but got {indices._dtype.name}")
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"unravel_index: 'shape' cannot have negative values, but got {tuple(sizes)}")
+    indices = indices.long()
     coordinates = []
     for size in reversed(sizes):
         coordinates.append(TENSORS.remainder(indices, size))
@@ -247,11 +282,6 @@ def _contains(self: Tensor, element: Any) -> bool:
     return bool(TENSORS.any(TENSORS.eq(self, element)))
 
 
-def _zero_(self: Tensor) -> Tensor:
-    """Fill with 0, in place."""
-    return self.fill_(0)
-
-
 def _new(name: str) -> Any:
     make = getattr(creation, name)
 
@@ -269,6 +299,30 @@ def _new_tensor(
 ) -> Tensor:
     """A tensor with a copy of ``data``, with the dtype and on the device of this tensor."""
     return tensor(data, dtype=dtype or self._dtype, device=device or self._device, requires_grad=requires_grad)
+
+
+def _map2_(self: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
+    """Replace each element by ``callable(element, of x, of y)``, in place; slow, and for the CPU only."""
+    own, first, second = broadcast_tensors(self.detach(), x.detach(), y.detach())
+    if own.shape != self.shape:
+        raise RuntimeError(f"map2_: {list(x.shape)} and {list(y.shape)} do not broadcast to {list(self.shape)}")
+    columns = zip(*(operand.reshape(-1).tolist() for operand in (own, first, second)), strict=True)
+    flat = [callable(*values) for values in columns]
+    return self.copy_(from_numpy(numpy.array(flat, self._dtype.numpy).reshape(self._array.shape)))
+
+
+def _map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
+    """Replace each element by ``callable(element, of tensor)``, in place; slow, and for the CPU only."""
+    return _map2_(self, tensor, tensor, lambda own, other, _: callable(own, other))
+
+
+def _float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place form of :func:`flambeau.float_power`; of double precision only."""
+    if self._dtype not in (dtypes.float64, dtypes.complex128):
+        raise RuntimeError(
+            f"float_power_: the base has dtype {self._dtype.name} but the operation's result requires dtype float64"
+        )
+    return self.pow_(exponent)
 
 
 def _apply_(self: Tensor, function: Any) -> Tensor:
@@ -304,42 +358,6 @@ def _new_like(self: Tensor, *args: Any, device: Any = None) -> Tensor:
     return creation.empty(*(args or (0,)), dtype=self._dtype, device=device or self._device)
 
 
-def _resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
-    """Change the shape, in place, with more or fewer elements; new ones are not initialised."""
-    if self._node is not None:
-        raise RuntimeError("cannot resize variables that require grad")
-    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    wanted, flat = Size(shape).numel(), self.contiguous().reshape(-1)
-    if wanted > flat.numel():
-        grown = creation.zeros(wanted, dtype=self._dtype, device=self._device)
-        grown[: flat.numel()].copy_(flat)
-        flat = grown
-    self._array = flat[:wanted].reshape(shape)._array
-    self._bump_version()
-    return self
-
-
-def _resize_as_(self: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Change the shape to the one of ``other``, in place; see :meth:`resize_`."""
-    return _resize_(self, *other.shape) if other.ndim else _resize_(self, ())
-
-
-def _in_place_view(name: str) -> Any:
-    def method(self: Tensor, *args: Any) -> Tensor:
-        if self._node is not None and self.is_leaf:
-            raise RuntimeError(f"{name}_: a leaf Variable that requires grad is being used in an in-place operation")
-        viewed: Tensor = getattr(TENSORS, getattr(Tensor, name).op.name)(self, *args)
-        self._array = viewed._array
-        if self._view is not None:
-            self._view = viewed._view
-        self._node = viewed._node
-        return self
-
-    method.__name__ = method.__qualname__ = name + "_"
-    method.__doc__ = f"Take the shape that :meth:`{name}` gives, in place."
-    return method
-
-
 def _late(name: str) -> Any:
     """A method from :mod:`flambeau.spectrogram`, which is loaded when it is first called."""
 
@@ -356,22 +374,23 @@ def _late(name: str) -> Any:
 
 def attach() -> None:
     """Hang the methods on :class:`~flambeau.Tensor`."""
-    from flambeau import random
+    from flambeau import memory, overloads, random
 
     TENSORS.to_device = transfer  # the op is recorded there: its result lives on another device than its input
 
     methods: dict[str, Any] = {
-        "where": _method_where, "equal": equal, "allclose": allclose, "zero_": _zero_,
+        "where": _method_where, "equal": equal, "allclose": allclose, "zero_": zero_,
         "__eq__": _eq, "__ne__": _ne, "__contains__": _contains, "__getitem__": subscript.getitem,
         "__setitem__": subscript.setitem, "new_tensor": _new_tensor, "apply_": _apply_, "is_nonzero": is_nonzero,
-        "__pos__": positive, "as_strided": as_strided, "argwhere": argwhere, "fill_diagonal_": _fill_diagonal_,
-        "new": _new_like, "resize_": _resize_, "resize_as_": _resize_as_, "is_same_size": is_same_size,
+        "__pos__": positive, "argwhere": argwhere, "fill_diagonal_": _fill_diagonal_,
+        "__rdiv__": Tensor.__rtruediv__, "__div__": Tensor.__truediv__, "__idiv__": Tensor.__itruediv__,
+        "map_": _map_, "map2_": _map2_, "histogram": overloads.histogram, "float_power_": _float_power_,
+        "new": _new_like, "is_same_size": is_same_size,
     }  # fmt: skip
+    methods |= memory.methods()
     methods["conj_physical_"] = _conj_physical_
     for name in ("conj", "conj_physical", "positive", "resolve_conj", "resolve_neg"):
         methods[name] = globals()[name]
-    for name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
-        methods[name + "_"] = _in_place_view(name)
     methods["stft"], methods["istft"] = _late("stft"), _late("istft")
     for name in ("zeros", "ones", "empty", "full"):
         methods[f"new_{name}"] = _new(name)

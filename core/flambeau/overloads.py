@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from flambeau import dtypes
 from flambeau.conversion import tensor
 from flambeau.creation import empty, linspace
-from flambeau.dtypes import dtype, int32
+from flambeau.dtypes import dtype as _DType
+from flambeau.dtypes import int32
 from flambeau.ops.call import TENSORS
 from flambeau.ops.declare import OPS
 from flambeau.ops.entry import write_out
 from flambeau.tensor import Size, Tensor
 
 __all__ = [
+    "BFloat16Tensor",
     "BoolTensor",
     "ByteTensor",
+    "CharTensor",
     "DoubleTensor",
     "FloatTensor",
     "HalfTensor",
     "IntTensor",
     "LongTensor",
+    "ShortTensor",
     "chain_matmul",
     "corrcoef",
     "cov",
     "einsum",
     "histogram",
+    "histogramdd",
     "searchsorted",
 ]
 
@@ -100,6 +107,7 @@ def searchsorted(
     right: bool = False,
     side: str | None = None,
     sorter: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Return where elements go into a sequence that is ascending along its last dimension (``torch.searchsorted``).
 
@@ -131,7 +139,8 @@ def searchsorted(
         sorted_sequence = TENSORS.gather(sorted_sequence, sorted_sequence.ndim - 1, sorter)
     values = input if isinstance(input, Tensor) else TENSORS.new_full(sorted_sequence, (), input)
     found: Tensor = TENSORS.searchsorted(sorted_sequence, values, right)
-    return TENSORS.to_dtype(found, int32) if out_int32 else found
+    found = TENSORS.to_dtype(found, int32) if out_int32 else found
+    return found if out is None else write_out(OPS["searchsorted"], found, out, (sorted_sequence, values))
 
 
 HistogramResult = namedtuple("HistogramResult", ("hist", "bin_edges"))
@@ -154,22 +163,94 @@ def histogram(
         density: divide so that the integral over all bins is 1.
     """
     values = input.detach().reshape(-1)
+    if isinstance(bins, int) and bins <= 0:
+        raise RuntimeError(f"histogram: bins must be > 0, got {bins}")
     edges = bins if isinstance(bins, Tensor) else _edges(values, bins, range)
-    count = edges.numel() - 1
-    inside = (values >= edges[0]) & (values <= edges[-1])
-    place = (TENSORS.searchsorted(edges, values, True) - 1).clamp(0, count - 1)
-    counted = inside.to(values.dtype)
+    return HistogramResult(_counted(values[:, None], [edges], weight, density), edges)
+
+
+HistogramddResult = namedtuple("HistogramddResult", ("hist", "bin_edges"))
+
+
+def histogramdd(
+    input: Tensor,
+    bins: Any,
+    *,
+    range: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+) -> Any:
+    """Return the counts of points in boxes, and the boxes' edges, as ``(hist, bin_edges)`` (``torch.histogramdd``).
+
+    Args:
+        input: shape (..., d), points of d coordinates.
+        bins: a number of equal bins, one number a coordinate, or one tensor of ascending edges a coordinate.
+        range: the lowest and the highest edge of each coordinate, one after the other; those of the points unless
+            given.
+        weight: what each point counts, of the shape of ``input`` without its last dimension; 1 unless given.
+        density: divide so that the integral over all boxes is 1.
+
+    Raises:
+        RuntimeError: when something does not fit ``input``.
+    """
+    if input.ndim < 2:
+        raise RuntimeError(f"histogramdd: input tensor should have at least 2 dimensions, but got {input.ndim}")
+    count = input.shape[-1]
+    wanted = [bins] * count if isinstance(bins, int) else list(bins)
+    if len(wanted) != count:
+        raise RuntimeError(
+            f"histogramdd: the size of bins must be equal to the innermost dimension of the input, got {len(wanted)} "
+            f"and {count}"
+        )
+    if range is not None and len(range) != 2 * count:
+        raise RuntimeError(f"histogramdd: for a {count}-dimensional histogram, range should have {2 * count} elements")
+    if weight is not None and weight.shape != input.shape[:-1]:
+        raise RuntimeError(
+            f"histogramdd: weight should have the shape {list(input.shape[:-1])}, but got {list(weight.shape)}"
+        )
+    points = input.detach().reshape(-1, count)
+    edges = []
+    for d, part in enumerate(wanted):
+        if isinstance(part, Tensor):
+            if part.dtype is not input.dtype:
+                raise RuntimeError(
+                    f"histogramdd: input and bins[{d}] should have one dtype: {input.dtype}, {part.dtype}"
+                )
+            edges.append(part)
+        else:
+            if part <= 0:
+                raise RuntimeError(f"histogramdd: the number of bins must be positive, got {part} for dimension {d}")
+            edges.append(_edges(points[:, d], part, None if range is None else (range[2 * d], range[2 * d + 1])))
+    return HistogramddResult(_counted(points, edges, weight, density), edges)
+
+
+def _counted(points: Tensor, edges: list[Tensor], weight: Tensor | None, density: bool) -> Tensor:
+    """How many of the points (n, d) are in each box between ``edges``."""
+    shape = [edge.numel() - 1 for edge in edges]
+    inside: Any = None
+    place: Any = None
+    for d, edge in enumerate(edges):
+        values = points[:, d].contiguous()
+        within = (values >= edge[0]) & (values <= edge[-1])
+        at = (TENSORS.searchsorted(edge, values, True) - 1).clamp(0, shape[d] - 1)
+        inside = within if inside is None else inside & within
+        place = at if place is None else place * shape[d] + at
+    counted = inside.to(points.dtype)
     if weight is not None:
         counted = counted * weight.reshape(-1)
-    hist = TENSORS.scatter_add(TENSORS.new_full(values, (count,), 0), 0, place, counted)
+    hist = TENSORS.scatter_add(TENSORS.new_full(points, (math.prod(shape),), 0), 0, place, counted).reshape(shape)
     if density:
-        hist = hist / (hist.sum() * (edges[1:] - edges[:-1]))
-    return HistogramResult(hist, edges)
+        hist = hist / hist.sum()
+        for d, edge in enumerate(edges):
+            hist = hist / (edge[1:] - edge[:-1]).reshape([-1] + [1] * (len(shape) - 1 - d))
+    return hist
 
 
 def _edges(values: Tensor, bins: int, range: tuple[float, float] | None) -> Tensor:
     if range is not None:
         low, high = range
+        if not -math.inf < low <= high < math.inf:
+            raise RuntimeError(f"histogram: the range of [{low}, {high}] is not finite and ascending")
     else:
         low, high = (values.min().item(), values.max().item()) if values.numel() else (0.0, 1.0)
     if low == high:
@@ -215,25 +296,50 @@ def corrcoef(input: Tensor) -> Tensor:
     return matrix if matrix.is_complex() else matrix.clamp(-1, 1)
 
 
-def _typed(name: str, kind: dtype) -> Any:
-    def make(*args: Any) -> Tensor:
-        if len(args) == 1 and not isinstance(args[0], (int, Size)):
-            return tensor(args[0], dtype=kind, device="cpu")
-        size = args[0] if len(args) == 1 and isinstance(args[0], Size) else (args or (0,))
-        return empty(*size, dtype=kind, device="cpu")
+class TensorType(type):
+    """The class of ``FloatTensor`` and its like, PyTorch's old constructors.
 
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"""Return a CPU tensor of dtype {kind.name} from data, or an uninitialised one from sizes.
+    ``FloatTensor(2, 3)`` and ``FloatTensor([1, 2])`` make CPU tensors, and ``isinstance(x, FloatTensor)`` asks for
+    their dtype and device.
+    """
+
+    dtype: _DType
+    _all: ClassVar[dict[str, TensorType]] = {}
+
+    def __new__(cls, name: str, kind: _DType) -> TensorType:
+        doc = f"""CPU tensors of dtype {kind.name}, from data or, uninitialised, from sizes.
 
     PyTorch's old constructor; ``flambeau.tensor(data, dtype=...)`` says the same.
     """
-    return make
+        made = super().__new__(cls, name, (), {"dtype": kind, "__doc__": doc, "__module__": "flambeau"})
+        TensorType._all[name] = made
+        return made
+
+    def __init__(cls, name: str, kind: _DType) -> None:
+        super().__init__(name, (), {})
+
+    def __call__(cls, *args: Any) -> Tensor:
+        if len(args) == 1 and not isinstance(args[0], (int, Size)):
+            return tensor(args[0], dtype=cls.dtype, device="cpu")
+        size = args[0] if len(args) == 1 and isinstance(args[0], Size) else (args or (0,))
+        return empty(*size, dtype=cls.dtype, device="cpu")
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cpu
+
+    @staticmethod
+    def named(name: str) -> TensorType | None:
+        """The type of this name."""
+        return TensorType._all.get(name)
 
 
-BoolTensor = _typed("BoolTensor", dtypes.bool_)
-ByteTensor = _typed("ByteTensor", dtypes.uint8)
-IntTensor = _typed("IntTensor", dtypes.int32)
-LongTensor = _typed("LongTensor", dtypes.int64)
-HalfTensor = _typed("HalfTensor", dtypes.float16)
-FloatTensor = _typed("FloatTensor", dtypes.float32)
-DoubleTensor = _typed("DoubleTensor", dtypes.float64)
+BoolTensor = TensorType("BoolTensor", dtypes.bool_)
+ByteTensor = TensorType("ByteTensor", dtypes.uint8)
+CharTensor = TensorType("CharTensor", dtypes.int8)
+ShortTensor = TensorType("ShortTensor", dtypes.int16)
+IntTensor = TensorType("IntTensor", dtypes.int32)
+LongTensor = TensorType("LongTensor", dtypes.int64)
+HalfTensor = TensorType("HalfTensor", dtypes.float16)
+BFloat16Tensor = TensorType("BFloat16Tensor", dtypes.bfloat16)
+FloatTensor = TensorType("FloatTensor", dtypes.float32)
+DoubleTensor = TensorType("DoubleTensor", dtypes.float64)

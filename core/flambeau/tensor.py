@@ -228,20 +228,6 @@ class Tensor:
         """The address of the first element."""
         return self._backend.data_ptr(self._array)
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in memory in the order of the indices."""
-        expected = 1
-        for size, stride in zip(reversed(self._array.shape), reversed(self.stride()), strict=True):
-            if size != 1:
-                if stride != expected:
-                    return self.numel() == 0
-                expected *= size
-        return True
-
-    def contiguous(self, memory_format: Any = None) -> Tensor:
-        """The tensor itself when it is contiguous, else a contiguous copy."""
-        return self if self.is_contiguous() else self.clone()
-
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
         return self._dtype.is_floating_point
@@ -269,9 +255,33 @@ class Tensor:
         """Whether it has a shape and a dtype but no data."""
         return self._device.type == "meta"
 
-    is_sparse = False
-    is_quantized = False
-    is_nested = False
+    # What no tensor of Flambeau is.
+    is_sparse = is_sparse_csr = is_quantized = is_nested = is_mkldnn = False
+    is_ipu = is_maia = is_mps = is_mtia = is_vulkan = is_xla = is_xpu = False
+
+    def is_conj(self) -> bool:
+        """Whether the elements are conjugated when they are read: never, conjugates are computed at once."""
+        return False
+
+    def is_neg(self) -> bool:
+        """Whether the elements are negated when they are read: never."""
+        return False
+
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode, which leaves no trace on tensors: False."""
+        return False
+
+    def is_distributed(self) -> bool:
+        """Whether its parts live in several processes: False."""
+        return False
+
+    def is_coalesced(self) -> bool:
+        """Whether a sparse tensor's entries are unique: False, it is dense."""
+        return False
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether the memory is pinned: never."""
+        return False
 
     def get_device(self) -> int:
         """The index of the device, -1 for the CPU."""
@@ -291,6 +301,12 @@ class Tensor:
         if not self._array.shape:
             raise TypeError("iteration over a 0-d tensor")
         return iter([self[i] for i in range(len(self))])
+
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if self._array.shape else self
+
+    def __delitem__(self, index: Any) -> None:
+        raise TypeError("Tensor does not support deleting items")
 
     def __hash__(self) -> int:
         return id(self)
@@ -330,8 +346,12 @@ class Tensor:
             )
         return bool(self.item())
 
+    __nonzero__ = __bool__
+
     def __int__(self) -> int:
         return int(self.item())
+
+    __long__ = __int__
 
     def __float__(self) -> float:
         return float(self.item())
@@ -390,69 +410,6 @@ class Tensor:
             raise BufferError(f"__dlpack__: arrays of the device type {self._device.type!r} cannot be exported")
         return self._backend.dlpack_type, self._device.index or 0
 
-    # -- another dtype or device -------------------------------------------------------------------------------------
-
-    def to(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The tensor on another device or with another dtype; itself where nothing changes.
-
-        ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; ``copy=True`` copies in any case.
-        ``non_blocking`` and ``memory_format`` are accepted.
-        """
-        kind = kwargs.get("dtype")
-        where = kwargs.get("device")
-        if isinstance(kind, dtype) is False and kind is not None:
-            raise TypeError(f"to: argument 'dtype' must be flambeau.dtype, not {type(kind).__name__}")
-        for argument in args:
-            if isinstance(argument, dtype):
-                kind = argument
-            elif isinstance(argument, (str, device)):
-                where = argument
-            elif isinstance(argument, Tensor):
-                kind, where = argument._dtype, argument._device
-            elif isinstance(argument, int) and not isinstance(argument, bool):
-                where = argument
-            elif argument is not None and not isinstance(argument, bool):
-                raise TypeError(f"to: expected a dtype, a device or a Tensor, not {type(argument).__name__}")
-        result = self
-        if kind is not None and kind is not self._dtype:
-            result = result.to_dtype(kind)
-        if where is not None:
-            where = load(device(where))
-            if where is not self._device:
-                from flambeau.conversion import transfer
-
-                result = transfer(result, where, self._device)
-        if result is self and (kwargs.get("copy") or any(a is True for a in args[2:])):
-            return self.clone()
-        return result
-
-    def cpu(self) -> Tensor:
-        """The tensor on the CPU."""
-        return self.to("cpu")
-
-    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
-        """The tensor on a CUDA device (the first, unless told otherwise)."""
-        return self.to("cuda" if device is None else device)
-
-    def pin_memory(self, device: Any = None) -> Tensor:
-        """The tensor itself: no backend keeps pinned memory."""
-        return self
-
-    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
-        """The name of the tensor's type, or the tensor cast to ``dtype``."""
-        if dtype is None:
-            return f"flambeau.{_TYPE_NAMES[self._dtype.name]}Tensor"
-        if isinstance(dtype, str):
-            wanted = dtype.rpartition(".")[2].removesuffix("Tensor")
-            dtype = next((dtypes.DTYPES[name] for name, found in _TYPE_NAMES.items() if found == wanted), None)
-            if dtype is None:
-                raise ValueError(f"type: invalid type: {wanted + 'Tensor'!r}")
-        return self.to(dtype)
-
-    def type_as(self, other: Tensor) -> Tensor:
-        """The tensor with the dtype and on the device of ``other``."""
-        return self.to(other)
-
     # -- memory ------------------------------------------------------------------------------------------------------
 
     def _bump_version(self) -> None:
@@ -500,6 +457,18 @@ class Tensor:
     def share_memory_(self) -> Tensor:
         """The tensor itself: processes exchange tensors by copying."""
         return self
+
+    def record_stream(self, stream: Any) -> None:
+        """Nothing: memory goes back when nobody holds it, whatever streams there are."""
+
+    def as_subclass(self, cls: Any) -> Any:
+        """A tensor of the subclass ``cls`` that shares memory and history."""
+        if not issubclass(cls, Tensor):
+            raise TypeError(f"as_subclass: cls must be a subclass of flambeau.Tensor, got {cls!r}")
+        alias = self.detach()
+        made = alias if cls is Tensor else Tensor._make_subclass(cls, alias)
+        made._node, made._view = self._node, self._view
+        return made
 
     def is_set_to(self, tensor: Tensor) -> bool:
         """Whether both look at the same memory in the same way."""
@@ -709,9 +678,21 @@ class Tensor:
         return TENSORS.imag(self)  # type: ignore[no-any-return]
 
     @property
-    def layout(self) -> str:
-        """Always ``"flambeau.strided"``."""
-        return "flambeau.strided"
+    def layout(self) -> Any:
+        """Always ``flambeau.strided``."""
+        from flambeau.layouts import strided
+
+        return strided
+
+    @property
+    def name(self) -> None:
+        """None: tensors have no names."""
+        return None
+
+    @property
+    def grad_dtype(self) -> dtype:
+        """The dtype of the gradient: the tensor's own."""
+        return self._dtype
 
 
 def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bool) -> Any:
@@ -722,27 +703,3 @@ def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bo
     if cls is Tensor:
         return tensor.requires_grad_() if requires_grad else tensor
     return Tensor._make_subclass(cls, tensor, requires_grad)
-
-
-_TYPE_NAMES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
-
-
-def _cast_method(name: str, target: dtype) -> Callable[[Tensor], Tensor]:
-    def cast(self: Tensor, memory_format: Any = None) -> Tensor:
-        return self if self._dtype is target else self.to_dtype(target)
-
-    cast.__name__ = cast.__qualname__ = name
-    cast.__doc__ = f"The tensor cast to {target.name}."
-    return cast
-
-
-for _name, _target in {
-    "bool": dtypes.bool_, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16, "int": dtypes.int32,
-    "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16, "float": dtypes.float32,
-    "double": dtypes.float64, "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
-}.items():  # fmt: skip
-    setattr(Tensor, _name, _cast_method(_name, _target))

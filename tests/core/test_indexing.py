@@ -248,3 +248,51 @@ def test_nonzero_and_where():
     assert flambeau.where(tensor > 0, tensor, -1).tolist() == [[-1, 1], [2, -1]]
     assert flambeau.where(tensor > 0, 1.0, 0.0).dtype is flambeau.float32
     assert tensor.where(tensor > 1, flambeau.tensor(9)).tolist() == [[9, 9], [2, 9]]
+
+
+def test_take_along_dim_counts_negative_indices_from_the_end():
+    data, tensor = arrays((3, 4))
+    places = np.array([[0, -1], [2, -3], [1, 1]])
+    expected = np.take_along_axis(data, places, 1)
+    np.testing.assert_array_equal(flambeau.take_along_dim(tensor, flambeau.tensor(places), 1).numpy(), expected)
+    with pytest.raises(RuntimeError, match="dtype of indices should be Long but got int32"):
+        flambeau.take_along_dim(tensor, flambeau.tensor(places).int(), 1)
+
+
+def test_entries_of_a_tensor_without_dimensions():
+    index = flambeau.tensor([0])
+    assert flambeau.tensor(2.0).index_add(0, index, flambeau.tensor(3.0), alpha=2).item() == 8
+    assert flambeau.tensor([4, 1], dtype=flambeau.uint8).index_add(
+        0, index, flambeau.tensor([1], dtype=flambeau.uint8), alpha=-1
+    ).tolist() == [3, 1]
+
+
+def test_gradient_of_a_filled_value_counts_each_entry_once():
+    value = flambeau.tensor(5.0, requires_grad=True)
+    flambeau.zeros(3, 4).index_fill(1, flambeau.tensor([0, 2, 0]), value).sum().backward()
+    assert value.grad.item() == 6
+
+
+def test_an_empty_index_fits_everything():
+    gathered = flambeau.arange(5.0).gather(0, flambeau.empty(2, 0, dtype=flambeau.uint8))
+    assert (gathered.shape, gathered.dtype) == ((2, 0), flambeau.float32)
+
+
+def test_coordinates_of_flat_indices():
+    found = flambeau.unravel_index(flambeau.tensor([[7, 22]], dtype=flambeau.int16), (4, 3, 2))
+    for own, expected in zip(found, np.unravel_index([[7, 22]], (4, 3, 2)), strict=True):
+        assert own.dtype is flambeau.int64
+        np.testing.assert_array_equal(own.numpy(), expected)
+    with pytest.raises(ValueError, match="expected 'indices' to be integer dtype, but got float32"):
+        flambeau.unravel_index(flambeau.ones(2), (3,))
+
+
+def test_start_of_a_part_may_be_a_tensor():
+    assert flambeau.arange(5).narrow(0, flambeau.tensor(-3), 2).tolist() == [2, 3]
+    with pytest.raises(RuntimeError, match="start must be an 0-dim integral Tensor"):
+        flambeau.arange(5).narrow(0, flambeau.tensor(True), 2)
+
+
+def test_masked_scatter_needs_a_mask_of_bools():
+    with pytest.raises(RuntimeError, match="only supports boolean masks, but got mask with dtype float32"):
+        flambeau.ones(2).masked_scatter(flambeau.ones(2), flambeau.ones(2))

@@ -15,6 +15,7 @@ from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is i
     attention,
     average_pooling,
     classification_loss,
+    bits,
     comparison,
     convolution,
     convolution_forms,
@@ -24,6 +25,7 @@ from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is i
     ctc,
     distance,
     cumulative,
+    differences,
     dropout,
     einsum,
     embedding,
@@ -88,6 +90,8 @@ def _install() -> dict[str, Callable[..., Any]]:
             setattr(TENSORS, op.name + "_", in_place)
             for name in names:
                 setattr(Tensor, name + "_", in_place)
+            if "function" in op.public:
+                functions.update({name + "_": in_place for name in names})
         for dunder, reflected, inplace_dunder in _OPERATORS.get(op.name, ()):
             setattr(Tensor, dunder, operator)
             if reflected:

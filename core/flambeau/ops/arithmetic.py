@@ -138,7 +138,7 @@ remainder.vjp(
 
 
 @elementwise(dtype="promote")
-def fmod(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return the remainder of a truncated division; it has the sign of ``input``."""
 
 
@@ -180,7 +180,7 @@ def _abs_gradient(xp: Xp, g: Any, input: Any) -> Any:
 
 @elementwise(dtype="same")
 def sign(input: Tensor) -> Tensor:
-    """Return -1, 0 or 1, the sign of each element."""
+    """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
 
 
 sign.vjp(input=lambda xp, g: xp.mul(g, 0.0))

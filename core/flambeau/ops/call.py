@@ -13,7 +13,7 @@ from flambeau.autograd.grad_mode import state
 from flambeau.autograd.node import record
 from flambeau.devices import device
 from flambeau.dispatch import load
-from flambeau.dtypes import FLOATING, bfloat16, bool_
+from flambeau.dtypes import FLOATING, STORED, bfloat16, bool_
 from flambeau.ops.declare import Op
 from flambeau.ops.spec import broadcast_shapes
 from flambeau.tensor import Tensor, View, refresh, wrap
@@ -46,6 +46,8 @@ def apply(op: Op, values: list[Any]) -> Any:
         if isinstance(value, Tensor):
             if value._device is not where:
                 where, value = _settle_device(op, values, position, where)
+            if value._dtype.category == STORED and op.theme not in _MOVING and op.rule != "bool":
+                raise no_arithmetic(op, value._dtype)
             raw[position] = value._array
             if value._view is not None:
                 refresh(value)
@@ -77,18 +79,14 @@ def apply(op: Op, values: list[Any]) -> Any:
     if type(result) is tuple or type(result) is list:
         # Gradient ops give None for what was not asked.
         outputs = tuple([None if array is None else wrap_result(array, where) for array in result])
+        if op.rule in KEEPING and not op.primitive:
+            outputs = tuple([kept_bfloat16(op, values, output) for output in outputs])
         if needed:
             record(op, values, outputs)
         return outputs
     output = wrap_result(result, where)
-    if (
-        op.rule in KEEPING
-        and not op.primitive
-        and output._dtype is not bfloat16
-        and getattr(values[op.promoted[0]], "_dtype", None) is bfloat16
-    ):
-        # A decomposition that met Python numbers: see `promote`.
-        output = wrap(where.xp.to_dtype(output._array, bfloat16), bfloat16, where)
+    if op.rule in KEEPING and not op.primitive:
+        output = kept_bfloat16(op, values, output)
     if needed and op.has_vjp:
         record(op, values, output)
     if op.view:
@@ -96,7 +94,17 @@ def apply(op: Op, values: list[Any]) -> Any:
     return output
 
 
-KEEPING = {"same", "float", "promote"}
+KEEPING = {"same", "float", "promote", "real"}
+
+
+def kept_bfloat16(op: Op, values: list[Any], output: Any) -> Any:
+    """``output`` as bfloat16 where the operands are: a decomposition that met Python numbers, see :func:`promote`."""
+    if getattr(values[op.promoted[0]], "_dtype", None) is not bfloat16:
+        return output
+    if output is None or output._dtype is bfloat16 or output._dtype.category < FLOATING:
+        return output
+    where = output._device
+    return wrap(where.xp.to_dtype(output._array, bfloat16), bfloat16, where)
 
 
 def wrap_result(array: Any, where: device) -> Tensor:
@@ -159,11 +167,27 @@ def promote(op: Op, values: list[Any]) -> None:
             number = dtypes.cast_number(value, common)
             values[i] = TENSORS.full((), number, common, _device_of(op, values)) if common is bfloat16 else number
     if not any(isinstance(values[i], (Tensor, list)) for i in op.promoted):
+        if op.name not in _OF_NUMBERS:
+            raise TypeError(f"{op.name}(): at least one of the arguments must be Tensor, and all of them are numbers")
         values[op.promoted[0]] = TENSORS.full((), values[op.promoted[0]], common, _device_of(op, values))
+
+
+# As in PyTorch, these make a tensor of two numbers: `add(2, 3)`.
+_OF_NUMBERS = {"add", "sub", "mul", "div", "floor_divide", "where"}
+
+
+# Ops of these themes move elements and do not look at them.
+_MOVING = {"bits", "copying", "creation", "indexing", "joining", "rearranging", "shape", "views", "view_copies"}
+
+
+def no_arithmetic(op: Op, kind: Any) -> NotImplementedError:
+    return NotImplementedError(f"{op.name} is not implemented for {kind.name}; cast to another dtype first")
 
 
 def raised(op: Op, common: dtypes.dtype) -> dtypes.dtype:
     """The dtype that an op computes in, given the common one of its operands."""
+    if common.category == STORED and op.theme not in _MOVING and op.rule != "bool":
+        raise no_arithmetic(op, common)
     if op.rule == "float" and common.category < FLOATING:
         return dtypes.get_default_dtype()
     return dtypes.int64 if op.rule == "number" and common is bool_ else common

@@ -26,32 +26,32 @@ Xp = Any
 
 
 @elementwise(dtype="bool")
-def eq(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def eq(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return whether two elements are equal."""
 
 
 @elementwise(dtype="bool")
-def ne(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def ne(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return whether two elements differ."""
 
 
 @elementwise(dtype="bool")
-def lt(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def lt(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return whether ``input < other``."""
 
 
 @elementwise(dtype="bool")
-def le(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def le(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return whether ``input <= other``."""
 
 
 @elementwise(dtype="bool")
-def gt(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def gt(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return whether ``input > other``."""
 
 
 @elementwise(dtype="bool")
-def ge(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+def ge(input: Tensor, other: Tensor | Number) -> Tensor:
     """Return whether ``input >= other``."""
 
 

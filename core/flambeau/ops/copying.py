@@ -39,7 +39,7 @@ to_device.vjp(input=lambda xp, g, device, source: xp.to_device(g, source, device
 
 @primitive()
 def clone(input: Tensor) -> Tensor:
-    """Return a copy of ``input`` that is differentiable; ``memory_format`` is accepted."""
+    """Return a copy of ``input`` that is differentiable, laid out as ``memory_format`` says."""
     return input
 
 
@@ -48,7 +48,9 @@ clone.vjp(input=lambda xp, g: g)
 
 @clone.keywords
 def _(xp: Xp, input: Any, *, memory_format: Any = None) -> Any:
-    return xp.clone(input)
+    from flambeau.layouts import formatted
+
+    return formatted("clone", xp.clone(input), memory_format, input)
 
 
 @primitive(public=())
@@ -69,7 +71,10 @@ def copy(xp: Xp, input: Tensor, src: Tensor | Number, non_blocking: bool = False
     return xp.expand(xp.to_dtype(src, dtype), input.shape)
 
 
-copy.vjp(src=lambda xp, g, src_spec: xp.to_dtype(xp.sum_to_size(g, src_spec.shape), src_spec.dtype))
+copy.vjp(
+    input=lambda xp, g: xp.full_like(g, 0),
+    src=lambda xp, g, src_spec: xp.to_dtype(xp.sum_to_size(g, src_spec.shape), src_spec.dtype),
+)
 copy.in_place(lambda xp, input, src, non_blocking=False: xp.assign(input, src))
 
 
@@ -78,13 +83,16 @@ def _(input: Any, src: Any, non_blocking: bool) -> Any:
     return input, src.to(input._device) if hasattr(src, "_array") else src, non_blocking
 
 
-@composite(inplace=True, public=())
+@composite(inplace=True, public=("function",))
 def fill(xp: Xp, input: Tensor, value: Tensor | Number) -> Tensor:
     """Return a tensor like ``input`` that holds ``value`` everywhere; ``fill_`` writes it."""
     return xp.copy(input, value)
 
 
-fill.vjp(value=lambda xp, g, value_spec: xp.to_dtype(xp.sum_to_size(g, value_spec.shape), value_spec.dtype))
+fill.vjp(
+    input=lambda xp, g: xp.full_like(g, 0),
+    value=lambda xp, g, value_spec: xp.to_dtype(xp.sum_to_size(g, value_spec.shape), value_spec.dtype),
+)
 fill.in_place(lambda xp, input, value: xp.assign(input, value))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flambeau.dtypes import FLOATING, bool_, float32, float64, int32, int64
@@ -232,3 +233,68 @@ def histc(xp: Any, input: Tensor, bins: int = 100, min: Number = 0, max: Number 
     place = xp.mul(xp.div(xp.sub(values, low), xp.sub(high, low)), bins)
     place = xp.to_dtype(xp.where(inside, place, 0), int64)
     return xp.scatter_add(counts, 0, xp.clamp(place, None, bins - 1), xp.to_dtype(inside, kind))
+
+
+@composite(inline=True, public=("function",))
+def segment_reduce(
+    xp: Any,
+    data: Tensor,
+    reduce: str,
+    *,
+    lengths: Tensor | None = None,
+    indices: Tensor | None = None,
+    offsets: Tensor | None = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: Number | None = None,
+) -> Tensor:
+    """Return the reductions of the segments that a dimension consists of.
+
+    Args:
+        reduce: ``"sum"``, ``"mean"``, ``"max"``, ``"min"`` or ``"prod"``.
+        lengths: how long the segments are, (..., s): one row for each entry of the dimensions before ``axis``.
+        offsets: where they begin, and where the last one ends, (..., s + 1); in place of ``lengths``.
+        axis: the last of the dimensions that ``lengths`` has.
+        unsafe: do not check that the lengths add up to the dimension's size.
+        initial: what each segment starts with; without it an empty one gives 0 (sum), 1 (prod), NaN (mean) or an
+            infinity.
+
+    Raises:
+        RuntimeError: for another ``reduce``, or lengths that do not fit.
+    """
+    names = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "prod": "prod"}
+    if reduce not in names:
+        raise RuntimeError(f"segment_reduce(): reduce argument must be one of {', '.join(names)}, got {reduce!r}")
+    if indices is not None:
+        raise RuntimeError("segment_reduce(): indices based reduction is not supported")
+    if (lengths is None) == (offsets is None):
+        raise RuntimeError("segment_reduce(): either lengths or offsets must be given")
+    if offsets is not None:
+        lengths = xp.diff(offsets)
+    axis = wrap_dim("segment_reduce", axis, len(data.shape))
+    rows = xp.to_dtype(lengths, int64)
+    if len(rows.shape) != axis + 1 or tuple(rows.shape[:-1]) != tuple(data.shape[:axis]):
+        raise RuntimeError(
+            f"segment_reduce(): lengths of shape {list(rows.shape)} do not fit data of shape {list(data.shape)} along "
+            f"axis {axis}"
+        )
+    count, size = rows.shape[-1], data.shape[axis]
+    ends = xp.cumsum(rows, axis)
+    fits = unsafe or not numel(rows.shape)
+    if not (fits or (bool(xp.all(xp.ge(rows, 0))) and bool(xp.all(xp.eq(xp.select(ends, axis, -1), size))))):
+        raise RuntimeError("segment_reduce(): lengths must not be negative and add up to data.size(axis)")
+    # Which segment each entry lies in: how many have ended before.
+    entries = xp.reshape(xp.new_arange(rows, 0, size), (size, 1))
+    segment = xp.sum(xp.to_dtype(xp.ge(entries, xp.unsqueeze(ends, axis)), int64), axis + 1)
+    places = xp.reshape(segment, (*segment.shape, *[1] * (len(data.shape) - axis - 1)))
+    places = xp.expand(places, tuple(data.shape))
+    start = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "max": -math.inf, "min": math.inf}[reduce]
+    start = start if initial is None else initial
+    target = xp.new_full(data, (*data.shape[:axis], count, *data.shape[axis + 1 :]), start)
+    if reduce == "mean":
+        divisor = xp.to_dtype(rows, xp.dtype_of(data))
+        divisor = xp.reshape(divisor, (*rows.shape, *[1] * (len(data.shape) - axis - 1)))
+        total = xp.scatter_add(target, axis, places, data)
+        mean = xp.div(total, divisor)
+        return mean if initial is None else xp.where(xp.eq(divisor, 0), target, mean)
+    return xp.scatter_reduce(target, axis, places, data, names[reduce])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau.dtypes import bool_, float32, int64
+from flambeau.dtypes import bfloat16, bool_, float32, int64
 from flambeau.dtypes import dtype as dtype_class
 from flambeau.ops.declare import composite, primitive
 from flambeau.ops.spec import Spec, broadcast_shapes, wrap_dim
@@ -89,13 +89,18 @@ def eye(xp: Any, n: int, m: int, dtype: DType, device: Device | None = None) -> 
     return xp.to_dtype(xp.eq(rows, columns), dtype)
 
 
+def _computed_in(dtype: DType) -> DType:
+    """Where the values of a range are computed: integers and bfloat16 do not mix with Python numbers."""
+    return float32 if dtype.category < float32.category or dtype is bfloat16 else dtype
+
+
 @composite(differentiable=False, public=())
 def linspace(xp: Any, start: Number, end: Number, steps: int, dtype: DType, device: Device | None = None) -> Tensor:
     """Return ``steps`` evenly spaced values from ``start`` to ``end``, both included.
 
     The upper half is counted down from ``end``, so that the last value is exactly ``end``.
     """
-    computed = dtype if dtype.category >= float32.category else float32
+    computed = _computed_in(dtype)
     if steps == 0:
         return xp.full((0,), 0, dtype, device)
     if steps == 1:
@@ -115,7 +120,7 @@ def logspace(
     xp: Any, start: Number, end: Number, steps: int, base: Number, dtype: DType, device: Device | None = None
 ) -> Tensor:
     """Return ``base`` to the powers :func:`linspace` (start, end, steps)."""
-    computed = dtype if dtype.category >= float32.category else float32
+    computed = _computed_in(dtype)
     values = xp.pow(xp.full((), base, computed, device), xp.linspace(start, end, steps, computed, device))
     return values if dtype is computed else xp.to_dtype(values, dtype)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.grad_mode import state
-from flambeau.dtypes import FLOATING, INTEGER, float32, float64, int64
+from flambeau.dtypes import FLOATING, INTEGER, float32, float64, int64, uint8
 from flambeau.ops.call import TENSORS, apply
 from flambeau.ops.declare import Op
 from flambeau.ops.inplace import apply_inplace, bump
@@ -52,11 +53,11 @@ def entry(op: Op) -> Callable[..., Any]:
             out = kwargs.pop("out", None)
             if op.variant is not None and not op.variant_names.isdisjoint(kwargs):
                 result = op.variant(TENSORS, *args, **kwargs)
-                return result if out is None else write_out(op, result, out)
+                return result if out is None else write_out(op, result, out, args)
         result = apply(op, op.bind(args, kwargs))
         if op.fields is not None and type(result) is tuple:
             result = named_result(op, result)
-        return result if out is None else write_out(op, result, out)
+        return result if out is None else write_out(op, result, out, args)
 
     return named(call, op)
 
@@ -116,12 +117,22 @@ def named_result(op: Op, result: tuple[Any, ...]) -> Any:
     return kind(*result)
 
 
-def write_out(op: Op, result: Any, out: Any) -> Any:
-    """Write a result into ``out=`` (a tensor or a tuple of tensors), resizing an ``out`` of another shape."""
+# Ops of these themes pick or rearrange elements: `out=` has to have the dtype of the result and memory of its own.
+_PICKING = {"counting", "gathering", "indexing", "reduction", "sorting"}
+
+
+def write_out(op: Op, result: Any, out: Any, inputs: Any = ()) -> Any:
+    """Write a result into ``out=`` (a tensor or a tuple of tensors), resizing an ``out`` of another shape.
+
+    Args:
+        inputs: the arguments of the call, whose memory ``out`` must not overlap in part.
+    """
     if isinstance(result, tuple):
         for own, target in zip(result, out, strict=True):
-            write_out(op, own, target)
+            write_out(op, own, target, inputs)
         return out
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if out._node is not None and state.enabled:
         raise RuntimeError(f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
                            "but one of the arguments requires grad")  # fmt: skip
@@ -129,12 +140,56 @@ def write_out(op: Op, result: Any, out: Any) -> Any:
         raise RuntimeError(
             f"{op.name}(): result type {result._dtype.name} can't be cast to the desired output type {out._dtype.name}"
         )
+    picks = op.rule is None and op.theme in _PICKING and "dtype" not in op.names
+    if picks and result._dtype is not out._dtype and out._dtype is not uint8:
+        raise RuntimeError(
+            f"{op.name}(): Expected out tensor to have dtype {result._dtype.name}, but got {out._dtype.name} instead"
+        )
+    if not out.is_meta and out.numel():
+        _check_overlap(op, out, inputs, picks or op.theme == "joining")
     if tuple(out.shape) != tuple(result.shape):
+        if out.numel():
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
+                f"match the required output shape {list(result.shape)} of {op.name}(). Reuse an output of that shape, "
+                "or an empty one: out.resize_(0).",
+                stacklevel=3,
+            )
         out._array = TENSORS.to_dtype(result.detach(), out._dtype)._array
     else:
         out._device.xp.assign(out._array, result._array)
     bump(out)
     return out
+
+
+def _check_overlap(op: Op, out: Tensor, inputs: Any, strict: bool) -> None:
+    """Refuse an ``out`` of which two elements share memory, or that shares some (``strict``: any) with an input."""
+    if any(n > 1 and step == 0 for n, step in zip(out.shape, out.stride(), strict=True)):
+        raise RuntimeError(
+            f"{op.name}(): unsupported operation: more than one element of the written-to tensor refers to a single "
+            "memory location. Please clone() the tensor before performing the operation."
+        )
+    for operand in inputs:
+        if isinstance(operand, (list, tuple)):
+            _check_overlap(op, out, operand, strict)
+        elif isinstance(operand, Tensor) and operand._device is out._device and (strict or op.pointwise):
+            first, last = _extent(out)
+            start, end = _extent(operand)
+            same = not strict and first == start and operand.shape == out.shape and operand.stride() == out.stride()
+            if start < last and first < end and not same:
+                raise RuntimeError(
+                    f"{op.name}(): unsupported operation: some elements of the input tensor and the written-to tensor "
+                    "refer to a single memory location. Please clone() the tensor before performing the operation."
+                )
+
+
+def _extent(tensor: Tensor) -> tuple[int, int]:
+    """The addresses between which a tensor lies; nothing for one with gaps, where overlapping is no certainty."""
+    length = 1 + sum([(n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True)])
+    if tensor.numel() != length:
+        return 0, 0
+    first = tensor.data_ptr()
+    return first, first + length * tensor.itemsize
 
 
 def named(call: Callable[..., Any], op: Op) -> Callable[..., Any]:

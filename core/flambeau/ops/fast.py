@@ -216,7 +216,10 @@ def binary(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return plan
 
     def call(input: Any, other: Any) -> Any:
-        where = input._device
+        try:
+            where = input._device
+        except AttributeError:
+            raise TypeError(f"{op.name}: the operator needs a Tensor, got {type(input).__name__}") from None
         common = input._dtype
         left = input._array
         if isinstance(other, Tensor):

@@ -7,7 +7,7 @@ from typing import Any
 from flambeau.dtypes import INTEGER, bool_, int32, int64
 from flambeau.ops.declare import composite, primitive
 from flambeau.ops.indexing import vector_of_indices, zeros_of
-from flambeau.ops.spec import broadcast_shapes, wrap_dim
+from flambeau.ops.spec import broadcast_shapes, numel, wrap_dim
 
 Tensor = Any
 Number = Any
@@ -17,7 +17,7 @@ Xp = Any
 
 def _checked_index(op: str, input: Any, at: Any) -> Any:
     """``at`` as int64, with as many dimensions as ``input``."""
-    if at._dtype not in (int32, int64):
+    if at._dtype not in (int32, int64) and at.numel():
         raise RuntimeError(f"{op}(): Expected dtype int32 or int64 for index, got {at._dtype.name}")
     if at.ndim != input.ndim and not (input.ndim <= 1 and at.ndim <= 1):
         raise RuntimeError(
@@ -43,6 +43,9 @@ gather.vjp(input=lambda xp, g, input_spec, dim, index: xp.scatter_add(zeros_of(x
 
 @gather.canonical
 def _(input: Any, dim: int, index: Any) -> Any:
+    if index.numel() == 0 and index.ndim != input.ndim:
+        # As in PyTorch, an empty index fits everything.
+        input = input.reshape(-1)[:0].reshape(index._array.shape)
     index = _checked_index("gather", input, index)
     for d, (n, m) in enumerate(zip(index._array.shape, input._array.shape, strict=False)):
         if d != dim and n > m:
@@ -133,7 +136,8 @@ def scatter_reduce(
     if reduce == "prod":
         return _one_by_one(xp, input, dim, index, src, xp.mul, include_self)
     hits = _hits(xp, input, dim, index, src)
-    start = input if include_self else xp.where(xp.gt(hits, 0), 0, input)
+    nothing = xp.full((), 0, xp.dtype_of(input), xp.device_of(input))
+    start = input if include_self else xp.where(xp.gt(hits, 0), nothing, input)
     total = xp.scatter_add(start, dim, index, src)
     if reduce == "sum":
         return total
@@ -217,9 +221,23 @@ def index_reduce(
 
 @composite(inline=True)
 def take_along_dim(xp: Xp, input: Tensor, indices: Tensor, dim: Any = None) -> Tensor:
-    """Return the elements at ``indices`` along ``dim``, all other dimensions broadcast (flattened when None)."""
+    """Return the elements at ``indices`` along ``dim``, all other dimensions broadcast (flattened when None).
+
+    Negative indices count from the end.
+
+    Raises:
+        RuntimeError: when the numbers of dimensions differ or the indices are no int64.
+    """
+    if xp.dtype_of(indices) is not int64:
+        raise RuntimeError(f"take_along_dim(): dtype of indices should be Long but got {xp.dtype_of(indices).name}")
     if dim is None:
-        return xp.gather(xp.reshape(input, (-1,)), 0, xp.reshape(indices, (-1,)))
+        flat = xp.reshape(indices, (-1,))
+        return xp.gather(xp.reshape(input, (-1,)), 0, _from_the_front(xp, flat, numel(input.shape)))
+    if input.ndim != indices.ndim:
+        raise RuntimeError(
+            "take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
+        )
     dim = wrap_dim("take_along_dim", dim, input.ndim)
     rest = broadcast_shapes(
         "take_along_dim",
@@ -228,4 +246,9 @@ def take_along_dim(xp: Xp, input: Tensor, indices: Tensor, dim: Any = None) -> T
     )
     own = [input.shape[d] if d == dim else n for d, n in enumerate(rest)]
     other = [indices.shape[d] if d == dim else n for d, n in enumerate(rest)]
-    return xp.gather(xp.expand(input, tuple(own)), dim, xp.expand(indices, tuple(other)))
+    places = _from_the_front(xp, indices, input.shape[dim])
+    return xp.gather(xp.expand(input, tuple(own)), dim, xp.expand(places, tuple(other)))
+
+
+def _from_the_front(xp: Xp, indices: Any, size: int) -> Any:
+    return xp.where(xp.lt(indices, 0), xp.add(indices, size), indices)

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.dtypes import INTEGER, bool_, int64, uint8
+from flambeau.dtypes import INTEGER, bool_, cast_number, int64, uint8
 from flambeau.ops.declare import composite, primitive
 from flambeau.ops.spec import Spec, broadcast_shapes, numel
 
@@ -240,7 +240,14 @@ def index_add(xp: Xp, input: Tensor, dim: Dim, index: Tensor, source: Tensor, *,
         IndexError: when an index is out of range.
         RuntimeError: when the shapes or the dtypes do not fit.
     """
-    return xp.index_put(input, [None] * dim + [index], source if alpha == 1 else xp.mul(source, alpha), True)
+    if alpha != 1:
+        source = xp.mul(source, cast_number(alpha, xp.dtype_of(input)))
+    if not input.shape:
+        return xp.add(
+            input,
+            xp.reshape(xp.to_dtype(xp.sum(source, tuple(range(len(source.shape))), False), xp.dtype_of(input)), ()),
+        )
+    return xp.index_put(input, [None] * dim + [index], source, True)
 
 
 index_add.vjp(
@@ -307,6 +314,14 @@ def index_fill(xp: Xp, input: Tensor, dim: Dim, index: Tensor, value: Tensor | N
     return xp.index_put(input, [None] * dim + [index], value, False)
 
 
+def _fill_gradient(xp: Xp, g: Any, dim: int, index: Any) -> Any:
+    # Each filled entry counts once, however often its index occurs.
+    return xp.sum(xp.sub(g, xp.index_fill(g, dim, index, 0)), tuple(range(len(g.shape))), False)
+
+
+index_fill.vjp(input=lambda xp, g, dim, index: xp.index_fill(g, dim, index, 0), value=_fill_gradient)
+
+
 @index_fill.canonical
 def _(input: Any, dim: int, index: Any, value: Any) -> Any:
     if hasattr(value, "_array"):
@@ -348,6 +363,17 @@ def _(xp: Xp, input: Any, *, as_tuple: bool = False) -> Any:
     return xp.unbind(xp.nonzero(xp.reshape(input, (1,)) if input.ndim == 0 else input), 1)
 
 
+@composite(inline=True, differentiable=False)
+def nonzero_static(xp: Xp, input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """Return the first ``size`` rows of :func:`nonzero`, rows of ``fill_value`` where there are fewer."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = xp.nonzero(input)
+    found = xp.slice(found, 0, 0, min(size, found.shape[0]), 1)
+    missing = size - found.shape[0]
+    return xp.cat([found, xp.new_full(found, (missing, found.shape[1]), fill_value)], 0) if missing else found
+
+
 @composite(inline=True)
 def masked_select(xp: Xp, input: Tensor, mask: Tensor) -> Tensor:
     """Return the elements where ``mask`` (bool, broadcast) is true, as one dimension."""
@@ -362,6 +388,13 @@ def masked_select(xp: Xp, input: Tensor, mask: Tensor) -> Tensor:
 @composite(inline=True, inplace=True)
 def masked_scatter(xp: Xp, input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """Return ``input`` with the elements of ``source``, in order, where ``mask`` is true."""
+    if mask._dtype is not bool_:
+        raise RuntimeError(f"masked_scatter only supports boolean masks, but got mask with dtype {mask._dtype.name}")
+    if source._dtype is not input._dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input._dtype.name} and "
+            f"{source._dtype.name}"
+        )
     shape = broadcast_shapes("masked_scatter", input.shape, mask.shape)
     places = list(xp.unbind(xp.nonzero(xp.expand(mask, shape)), 1))
     count = places[0].numel()

@@ -41,7 +41,8 @@ def apply_inplace(op: Op, values: list[Any]) -> Tensor:
         functional = list(values)
         if 0 in plan.kept_inputs or not op.has_vjp:
             functional[0] = wrap(xp.clone(target._array), target._dtype, target._device)
-            functional[0]._node = target._node
+            # What a view overwrites is left out of the base's gradient by `copy_slices`.
+            functional[0]._node = None if op.inplace_body is not None and target._view is not None else target._node
         result = apply(op, functional)
         if result._dtype is not target._dtype:
             result = TENSORS.to_dtype(result, target._dtype)

@@ -58,12 +58,26 @@ def split(xp: Xp, input: Tensor, split_size_or_sections: Any, dim: Dim = 0) -> A
 
 
 @composite(inline=True)
+def split_with_sizes(xp: Xp, input: Tensor, split_sizes: Size, dim: Dim = 0) -> Any:
+    """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
+    return xp.split(input, list(split_sizes), dim)
+
+
+# PyTorch's "unsafe" ones do not check that the pieces are not written to; ours need no check.
+split.aliases = ("unsafe_split",)
+split_with_sizes.aliases = ("unsafe_split_with_sizes",)
+
+
+@composite(inline=True)
 def chunk(xp: Xp, input: Tensor, chunks: int, dim: Dim = 0) -> Any:
     """Return views of at most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller)."""
     if chunks <= 0:
         raise RuntimeError(f"chunk: expects `chunks` to be greater than 0, got: {chunks}")
     n = _size_of(input, "chunk", dim)
     return xp.split(input, max(1, -(-n // chunks)), dim) if n else tuple([input] * chunks)
+
+
+chunk.aliases = ("unsafe_chunk",)
 
 
 @composite(inline=True)
@@ -228,9 +242,15 @@ def _(xp: Xp, g: Any, needs: Any, tensors_spec: Any, dim: int) -> Any:
     return ([xp.reshape(xp.slice(g, dim, i, i + 1, 1), shape) for i in range(len(tensors_spec))],)
 
 
+def _need_some(op: str, tensors: Any) -> None:
+    if not tensors:
+        raise RuntimeError(f"{op} expects a non-empty TensorList")
+
+
 @composite(inline=True, public=("function",))
 def hstack(xp: Xp, tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors joined along the second dimension (the first for vectors)."""
+    _need_some("hstack", tensors)
     tensors = [xp.reshape(t, (1,)) if not t.shape else t for t in tensors]
     return xp.cat(tensors, 0 if len(tensors[0].shape) == 1 else 1)
 
@@ -238,6 +258,7 @@ def hstack(xp: Xp, tensors: Sequence[Tensor]) -> Tensor:
 @composite(inline=True, public=("function",))
 def vstack(xp: Xp, tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors joined along the first dimension, vectors as rows."""
+    _need_some("vstack", tensors)
     return xp.cat([xp.reshape(t, (1, numel(t.shape))) if len(t.shape) < 2 else t for t in tensors], 0)
 
 
@@ -247,12 +268,14 @@ vstack.aliases = ("row_stack",)
 @composite(inline=True, public=("function",))
 def column_stack(xp: Xp, tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors joined along the second dimension, vectors and numbers as columns."""
+    _need_some("column_stack", tensors)
     return xp.cat([xp.reshape(t, (numel(t.shape), 1)) if len(t.shape) < 2 else t for t in tensors], 1)
 
 
 @composite(inline=True, public=("function",))
 def dstack(xp: Xp, tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors joined along the third dimension."""
+    _need_some("dstack", tensors)
     lifted = []
     for tensor in tensors:
         shape = tuple(tensor.shape)

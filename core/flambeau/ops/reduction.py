@@ -146,6 +146,11 @@ def _(xp: Xp, gg: Any, needs: Any, g: Any, input: Any, extreme: Any, dim: Any, k
 def _check_not_empty(name: str) -> Any:
     def check(input: Any, dim: Any, keepdim: Any) -> None:
         dims = (dim,) if isinstance(dim, int) else tuple(range(input.ndim)) if dim is None else dim
+        if name in ("amax", "amin") and len(dims) == input.ndim > 1 and input.numel() == 0:
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                f"with the 'dim' argument; the shape of input is {list(input._array.shape)}"
+            )
         for d in dims:
             if input._array.shape and input._array.shape[d] == 0:
                 raise IndexError(
@@ -309,7 +314,17 @@ logsumexp.vjp(input=_logsumexp_gradient)
 def sum_to_size(xp: Xp, input: Tensor, size: Size) -> Tensor:
     """Return ``input`` summed over the dimensions along which ``size`` was broadcast; undoes ``expand``."""
     extra = len(input.shape) - len(size)
+    if not size and xp.dtype_of(input).category <= INTEGER:
+        return xp.sum(input, tuple(range(len(input.shape))), False)  # as int64, even of a single element
     if extra:
         input = xp.sum(input, tuple(range(extra)), False)
     stretched = tuple(d for d, n in enumerate(size) if n == 1 and input.shape[d] != 1)
     return xp.sum(input, stretched, True) if stretched else input
+
+
+@sum_to_size.check
+def _(input: Any, size: Any) -> None:
+    shape = tuple(input.shape)
+    lead = len(shape) - len(size)
+    if lead < 0 or [n for n, own in zip(size, shape[lead:], strict=True) if n not in (1, own)]:
+        raise RuntimeError(f"sum_to_size: size {list(size)} is not expandable to size {list(shape)}")

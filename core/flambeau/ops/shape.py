@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.dtypes import INTEGER
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.declare import composite
 from flambeau.ops.spec import numel, wrap_dim
@@ -164,7 +165,7 @@ _ALL = slice(None)
 
 
 @composite(inline=True)
-def narrow(xp: Xp, input: Tensor, dim: Dim, start: int, length: int) -> Tensor:
+def narrow(xp: Xp, input: Tensor, dim: Dim, start: Any, length: int) -> Tensor:
     """Return a view of ``length`` entries from ``start`` along ``dim``.
 
     Raises:
@@ -173,6 +174,10 @@ def narrow(xp: Xp, input: Tensor, dim: Dim, start: int, length: int) -> Tensor:
     if not input.shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     n = input.shape[dim]
+    if hasattr(start, "_array"):
+        if start.ndim or start._dtype.category != INTEGER:
+            raise RuntimeError("narrow: start must be an 0-dim integral Tensor.")
+        start = int(start.item())
     if not -n <= start <= n:
         raise IndexError(f"narrow: start out of range (expected to be in range of [{-n}, {n}], but got {int(start)})")
     first = int(start) + n if start < 0 else int(start)

@@ -48,7 +48,7 @@ mean.vjp(input=_mean_gradient)
 mean.check(lambda input, dim, keepdim, dtype: _need_floating("mean", dtype or input._dtype))
 
 
-@composite(public=())
+@composite(dtype="real", public=())
 def variance(xp: Xp, input: Tensor, dim: Dims = None, keepdim: bool = False, correction: Number = 1) -> Tensor:
     """Return the variance over ``dim``, the sum of squares divided by ``N - correction``."""
     _need_floating("var", xp.dtype_of(input))
@@ -71,7 +71,7 @@ def _variance_gradient(xp: Xp, g: Any, input: Any, dim: Any, keepdim: bool, corr
 variance.vjp(input=_variance_gradient)
 
 
-@composite(public=())
+@composite(dtype="real", public=())
 def deviation(xp: Xp, input: Tensor, dim: Dims = None, keepdim: bool = False, correction: Number = 1) -> Tensor:
     """Return the square root of :func:`variance`."""
     return xp.sqrt(xp.variance(input, dim, keepdim, correction))

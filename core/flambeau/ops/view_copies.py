@@ -6,11 +6,13 @@ from typing import Any
 
 from flambeau.ops.declare import composite
 from flambeau.ops.indexing import ALL, slice_bounds
+from flambeau.ops.shape import strides_of
 from flambeau.ops.spec import wrap_dim
 
 Tensor = Any
 Number = Any
 Dim = Any
+Size = Any
 Xp = Any
 
 
@@ -26,6 +28,28 @@ def select_scatter(xp: Xp, input: Tensor, src: Tensor, dim: Dim, index: int) -> 
     """Return a copy of ``input`` with ``src`` in the place of ``select(dim, index)``."""
     part = xp.select(input, dim, index)
     return _with_part(xp, input, part, src, (("basic_index", ((*[ALL] * dim, index % input.shape[dim]),)),))
+
+
+@composite(inline=True)
+def as_strided_scatter(
+    xp: Xp, input: Tensor, src: Tensor, size: Size, stride: Size, storage_offset: int | None = None
+) -> Tensor:
+    """Return a copy of ``input`` with ``src`` in the place of ``as_strided(size, stride, storage_offset)``.
+
+    Raises:
+        RuntimeError: when an element would lie outside the memory of ``input``, or ``src`` is of another size.
+    """
+    own_stride, own_offset = strides_of(xp, input)
+    offset = own_offset if storage_offset is None else storage_offset
+    first, last = min(offset, own_offset), 0
+    for start, shape, steps in ((own_offset, input.shape, own_stride), (offset, size, stride)):
+        last = max(last, start + sum([(n - 1) * step for n, step in zip(shape, steps, strict=True)]))
+    # Through the memory under both, which the result is a copy of.
+    memory = xp.restride(input, (last - first + 1,), (1,), first, own_stride, own_offset)
+    place = (tuple(size), tuple(stride), offset - first, (1,), 0)
+    copied = _with_part(xp, memory, xp.restride(memory, tuple(size), tuple(stride), offset, (1,), first), src,
+                        (("restride", place),))  # fmt: skip
+    return xp.restride(copied, tuple(input.shape), own_stride, own_offset - first, (1,), 0)
 
 
 @composite(inline=True)

@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.devices import device as Device
 from flambeau.dtypes import DTYPES, uint8
 from flambeau.dtypes import dtype as DType
+from flambeau.layouts import strided
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization._names import (
     FOREIGN_DTYPES,
@@ -351,7 +352,7 @@ def _empty_bytes() -> bytes:
 
 
 def _layout(name: str) -> Any:
-    return "flambeau.strided" if name == "torch.strided" else Token(str(name))
+    return strided if name == "torch.strided" else Token(str(name))
 
 
 def _foreign(what: str) -> pickle.UnpicklingError:

@@ -246,3 +246,34 @@ def test_empty_strided():
     tensor = flambeau.empty_strided((2, 3), (1, 2))
     assert tensor.shape == (2, 3)
     assert tensor.stride() == (1, 2)
+
+
+def test_ranges_of_whole_dtypes_follow_the_bounds_as_they_were_given():
+    # The length is ceil((end - start) / step) of the floats, the values are whole.
+    assert flambeau.arange(0.0, -8.000001, -4.0, dtype=flambeau.int16).tolist() == [0, -4, -8]
+    assert flambeau.arange(-0.9, 2.1, 2.0, dtype=flambeau.int32).tolist() == [0, 2]
+    assert flambeau.arange(False, True, True).tolist() == [0]
+    assert flambeau.linspace(4.3, 0, 5, dtype=flambeau.int32).tolist() == [4, 3, 2, 1, 0]
+    with pytest.raises(ValueError, match="as int64 it is 0"):
+        flambeau.arange(0, 64, 0.5, dtype=flambeau.int64)
+    with pytest.raises(TypeError, match="argument 'steps' must be int, not float"):
+        flambeau.linspace(0, 3, 1.0)
+
+
+def test_ranges_of_bfloat16():
+    pytest.importorskip("ml_dtypes")
+    for made in (flambeau.linspace(-2, 1, 7, dtype=flambeau.bfloat16), flambeau.arange(7, dtype=flambeau.bfloat16)):
+        assert made.dtype is flambeau.bfloat16
+    assert flambeau.logspace(0, 3, 4, base=2.0, dtype=flambeau.bfloat16).tolist() == [1, 2, 4, 8]
+
+
+def test_bounds_may_be_tensors_without_dimensions():
+    assert flambeau.linspace(flambeau.tensor(0), flambeau.tensor(2.0), 3).tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="only supports 0-dimensional start and end tensors"):
+        flambeau.logspace(flambeau.ones(1), 2, 3)
+
+
+def test_scalar_tensors():
+    made = flambeau.scalar_tensor(3, requires_grad=True)
+    assert (made.dtype, made.shape, made.requires_grad) == (flambeau.float32, (), True)
+    assert flambeau.scalar_tensor(-5, dtype=flambeau.uint8).item() == 251

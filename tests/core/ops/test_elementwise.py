@@ -65,7 +65,7 @@ SMOOTH = [
     lambda x: flambeau.lerp(x, x * x, 0.7), lambda x: flambeau.lerp(x, x.flip(0), x),
     lambda x: flambeau.xlogy(x, x + 1),
     lambda x: flambeau.addcdiv(x, x, x + 1, value=3), lambda x: x.float_power(1.5), lambda x: 0.3**x,
-    lambda x: x % 0.07, lambda x: flambeau.fmod(2.0, x), lambda x: flambeau.copysign(x, -x), lambda x: x.ldexp(x),
+    lambda x: x % 0.07, lambda x: flambeau.fmod(x * 2, x), lambda x: flambeau.copysign(x, -x), lambda x: x.ldexp(x),
 ]  # fmt: skip
 
 
@@ -237,3 +237,11 @@ def test_meta_tells_shape_and_dtype(call: Any) -> None:
 
     expected, found = call(*operands("cpu")), call(*operands("meta"))
     assert (found.device.type, found.shape, found.dtype) == ("meta", expected.shape, expected.dtype)
+
+
+def test_sign_of_nan_is_zero_and_so_is_the_gradient_of_abs_there():
+    x = tensor([NAN, -2.0], dtype=flambeau.float64).requires_grad_()
+    assert flambeau.sign(x).tolist() == [0, -1]
+    x.abs().nansum().backward()
+    assert x.grad.tolist() == [0, -1]
+    assert flambeau.autograd.grad(x.abs().sum(), x)[0].tolist() == [0, -1]

@@ -221,3 +221,18 @@ def test_meta_tells_shape_and_dtype(name: str) -> None:
         several = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
         for own, theirs in several:
             assert (own.device.type, own.shape, own.dtype) == ("meta", theirs.shape, theirs.dtype)
+
+
+@pytest.mark.parametrize("name", ["var", "std", "var_mean", "std_mean"])
+def test_statistics_of_bfloat16_are_bfloat16(name):
+    pytest.importorskip("ml_dtypes")
+    x = flambeau.tensor([1.0, 2.0, 4.0]).bfloat16()
+    found = getattr(flambeau, name)(x)
+    for part in found if isinstance(found, tuple) else (found,):
+        assert part.dtype is flambeau.bfloat16
+
+
+@pytest.mark.parametrize("name", ["bitwise_and", "bitwise_left_shift", "remainder", "pow", "xlogy"])
+def test_two_numbers_are_no_tensor(name):
+    with pytest.raises(TypeError, match=f"{name}.*must be Tensor"):
+        getattr(flambeau, name)(2, 3)

@@ -155,3 +155,17 @@ def test_shape_changes_in_place() -> None:
 def test_errors(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call(flambeau.ones(2, 3))
+
+
+@pytest.mark.parametrize("name", ["hstack", "vstack", "dstack", "column_stack"])
+def test_nothing_cannot_be_stacked(name):
+    with pytest.raises(RuntimeError, match=f"{name} expects a non-empty TensorList"):
+        getattr(flambeau, name)([])
+
+
+def test_sums_to_a_size():
+    x = flambeau.ones(3, 4)
+    assert x.sum_to_size(1, 4).tolist() == [[3.0] * 4]
+    assert flambeau.ones((), dtype=flambeau.int8).sum_to_size(()).dtype is flambeau.int64
+    with pytest.raises(RuntimeError, match=r"size \[2, 4\] is not expandable to size \[3, 4\]"):
+        x.sum_to_size(2, 4)

@@ -327,3 +327,32 @@ def test_shapes_on_the_meta_device():
     assert [t.shape for t in x.topk(2, 0)] == [(2, 4)] * 2
     assert x.median(1).values.shape == (3,)
     assert x.quantile(0.5, 0).shape == (4,)
+
+
+def test_histograms_of_points_are_numpys():
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    weights = np.random.default_rng(1).uniform(size=50)
+    for density in (False, True):
+        hist, edges = flambeau.histogramdd(
+            flambeau.tensor(points), [3, 4], weight=flambeau.tensor(weights), density=density
+        )
+        expected, bounds = np.histogramdd(points, [3, 4], weights=weights, density=density)
+        np.testing.assert_allclose(hist.numpy(), expected, rtol=1e-12)
+        for own, other in zip(edges, bounds, strict=True):
+            np.testing.assert_allclose(own.numpy(), other, rtol=1e-12)
+    edges = [flambeau.tensor([-1.0, 0.0, 2.0], dtype=flambeau.float64)] * 2
+    expected, _ = np.histogramdd(points, [[-1, 0, 2]] * 2)
+    np.testing.assert_array_equal(flambeau.histogramdd(flambeau.tensor(points), edges).hist.numpy(), expected)
+
+
+def test_histograms_of_points_say_what_does_not_fit():
+    points = flambeau.ones(4, 2)
+    for arguments, message in (
+        ((flambeau.ones(3), 2), "should have at least 2 dimensions, but got 1"),
+        ((points, [2, 2, 2]), "size of bins must be equal to the innermost dimension of the input, got 3 and 2"),
+        ((points, 0), "the number of bins must be positive, got 0"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            flambeau.histogramdd(*arguments)
+    with pytest.raises(RuntimeError, match="range should have 4 elements"):
+        flambeau.histogramdd(points, 2, range=(0, 1))

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 THEMES = (
     "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "activation", "loss",
-    "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
+    "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer", "bits",
+    "differences",
 )  # fmt: skip

@@ -65,9 +65,15 @@ unary("neg", np.negative, dtypes=(*NUMBERS, *HALF))
 unary("conj", np.conj, dtypes=NUMBERS)
 unary("square", np.square, dtypes=NUMBERS)
 unary("abs", np.abs, 0.3, 2.0, dtypes=(*NUMBERS, *HALF))
-unary("sign", np.sign, 0.3, 2.0, dtypes=(*REAL, *HALF))
+
+
+def _sign(x: Any) -> Any:
+    return np.where(np.isnan(x), 0, np.sign(x))
+
+
+unary("sign", _sign, 0.3, 2.0, dtypes=(*REAL, *HALF))
 unary(
-    "sgn", lambda x: np.where(x == 0, 0, x / np.abs(x)) if x.dtype.kind == "c" else np.sign(x), 0.3, 2.0, dtypes=NUMBERS
+    "sgn", lambda x: np.where(x == 0, 0, x / np.abs(x)) if x.dtype.kind == "c" else _sign(x), 0.3, 2.0, dtypes=NUMBERS
 )
 unary("reciprocal", lambda x: 1 / x, 0.5, 3.0, **FLOAT_RULE)
 for _name, _reference in (("floor", np.floor), ("ceil", np.ceil), ("trunc", np.trunc)):

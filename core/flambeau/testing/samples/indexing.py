@@ -297,3 +297,29 @@ def _(make: Maker) -> Iterator[Sample]:
     index = make.indices([[0, 2, 2], [1, 1, 1], [3, 0, 3]])
     for largest, include_self in ((True, True), (False, False)):
         yield sample(make.distinct(3, 4), 1, index, make.distinct(3, 3, shift=0.125), largest, include_self)
+
+
+def _nonzero_static(x: Any, *, size: int, fill_value: int = -1) -> Any:
+    found = np.argwhere(x)[:size]
+    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value)])
+
+
+@case("nonzero_static", _nonzero_static, dtypes=("float32", "int64", "bool"), data_dependent=True)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4), size=2)
+    yield sample(make(3, 4), size=20, fill_value=7)
+    yield sample(make(5), size=0)
+
+
+def _as_strided_scatter(x: Any, source: Any, size: Any, stride: Any, offset: int = 0) -> Any:
+    x = np.array(x, order="C")
+    part = x.reshape(-1)[offset:]
+    np.lib.stride_tricks.as_strided(part, size, [x.itemsize * n for n in stride])[...] = source
+    return x
+
+
+@case("as_strided_scatter", _as_strided_scatter, dtypes=FEW, strided=False)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4), make(2, 2), (2, 2), (4, 1))
+    yield sample(make(3, 4), make(3), (3,), (4,), 1)
+    yield sample(make(4), make(), (), (), 2)

@@ -409,3 +409,9 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3), 2)
     yield sample(make(2, 3), 3, 1)
     yield sample(make(2, 3), make.indices([1, 2]), 0)
+
+
+@case("split_with_sizes", _split, dtypes=FEW, aliases=True)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(6, 2), [1, 2, 3])
+    yield sample(make(2, 3), [3, 0], 1)

@@ -242,3 +242,22 @@ def _histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Any:
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make.distinct(30), 4)
     yield sample(make.distinct(30), 5, -2, 2)
+
+
+def _segment_reduce(x: Any, reduce: str, *, lengths: Any = None, offsets: Any = None, initial: Any = None) -> Any:
+    ends = np.cumsum(lengths) if offsets is None else offsets[1:]
+    starts = np.concatenate([[0], ends[:-1]])
+    empty = {"sum": 0, "mean": NAN, "max": -INF, "min": INF, "prod": 1}[reduce]
+    rows = [
+        getattr(np, reduce)(x[a:b], 0) if a < b else np.full(x.shape[1:], empty)
+        for a, b in zip(starts, ends, strict=True)
+    ]
+    return np.stack(rows)
+
+
+@case("segment_reduce", _segment_reduce, data_dependent=True)
+def _(make: Maker) -> Iterator[Sample]:
+    for reduce in ("sum", "mean", "prod", "max", "min"):
+        yield sample(make.distinct(6, 2), reduce, lengths=make.indices([2, 1, 3]))
+    yield sample(make(6), "sum", lengths=make.indices([2, 0, 4]))
+    yield sample(make(6), "sum", offsets=make.indices([0, 2, 2, 6]))
