@@ -93,6 +93,8 @@ def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
         memory_format: ``contiguous_format`` (the default), ``channels_last`` for 4 dimensions, ``channels_last_3d`` for
             5: the values and the shape stay, the channels lie next to each other.
     """
+    if memory_format is None:
+        return input if is_contiguous(input) else input.clone()
     if memory_format is preserve_format:
         raise RuntimeError("contiguous: preserve memory format is unsupported by the contiguous operator")
     order = _order("contiguous", input, memory_format)
