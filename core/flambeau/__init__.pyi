@@ -174,24 +174,52 @@ from flambeau.memory import detach_ as detach_
 from flambeau.memory import resize_as_ as resize_as_
 from flambeau.nn.functional import bilinear as bilinear
 from flambeau.nn.functional import channel_shuffle as channel_shuffle
+from flambeau.nn.functional import conv_tbc as conv_tbc
 from flambeau.nn.functional import conv_transpose1d as conv_transpose1d
 from flambeau.nn.functional import conv_transpose2d as conv_transpose2d
 from flambeau.nn.functional import conv_transpose3d as conv_transpose3d
+from flambeau.nn.functional import native_channel_shuffle as native_channel_shuffle
 from flambeau.nn.functional._activation import rrelu as rrelu
+from flambeau.nn.functional._activation import rrelu_ as rrelu_
 from flambeau.nn.functional._dropout import alpha_dropout as alpha_dropout
+from flambeau.nn.functional._dropout import alpha_dropout_ as alpha_dropout_
 from flambeau.nn.functional._dropout import dropout as dropout
+from flambeau.nn.functional._dropout import dropout_ as dropout_
 from flambeau.nn.functional._dropout import feature_alpha_dropout as feature_alpha_dropout
+from flambeau.nn.functional._dropout import feature_alpha_dropout_ as feature_alpha_dropout_
+from flambeau.nn.functional._dropout import feature_dropout as feature_dropout
+from flambeau.nn.functional._dropout import feature_dropout_ as feature_dropout_
+from flambeau.nn.functional._dropout import native_dropout as native_dropout
 from flambeau.nn.functional._embedding import embedding as embedding
 from flambeau.nn.functional._embedding import embedding_bag as embedding_bag
+from flambeau.nn.functional._embedding import embedding_renorm_ as embedding_renorm_
 from flambeau.nn.functional._loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from flambeau.nn.functional._loss import cosine_embedding_loss as cosine_embedding_loss
-from flambeau.nn.functional._loss import hinge_embedding_loss as hinge_embedding_loss
 from flambeau.nn.functional._loss import kl_div as kl_div
-from flambeau.nn.functional._loss import margin_ranking_loss as margin_ranking_loss
 from flambeau.nn.functional._loss import poisson_nll_loss as poisson_nll_loss
-from flambeau.nn.functional._loss import triplet_margin_loss as triplet_margin_loss
+from flambeau.nn.functional._margin_loss import cosine_embedding_loss as cosine_embedding_loss
+from flambeau.nn.functional._margin_loss import hinge_embedding_loss as hinge_embedding_loss
+from flambeau.nn.functional._margin_loss import margin_ranking_loss as margin_ranking_loss
+from flambeau.nn.functional._margin_loss import triplet_margin_loss as triplet_margin_loss
+from flambeau.nn.functional._native import adaptive_max_pool1d as adaptive_max_pool1d
+from flambeau.nn.functional._native import affine_grid_generator as affine_grid_generator
+from flambeau.nn.functional._native import convolution as convolution
+from flambeau.nn.functional._native import ctc_loss as ctc_loss
+from flambeau.nn.functional._native import grid_sampler as grid_sampler
+from flambeau.nn.functional._native import grid_sampler_2d as grid_sampler_2d
+from flambeau.nn.functional._native import grid_sampler_3d as grid_sampler_3d
+from flambeau.nn.functional._native import native_batch_norm as native_batch_norm
+from flambeau.nn.functional._native import native_group_norm as native_group_norm
+from flambeau.nn.functional._native import native_layer_norm as native_layer_norm
 from flambeau.nn.functional._normalization import batch_norm as batch_norm
 from flambeau.nn.functional._normalization import instance_norm as instance_norm
+from flambeau.nn.functional._recurrent import gru as gru
+from flambeau.nn.functional._recurrent import gru_cell as gru_cell
+from flambeau.nn.functional._recurrent import lstm as lstm
+from flambeau.nn.functional._recurrent import lstm_cell as lstm_cell
+from flambeau.nn.functional._recurrent import rnn_relu as rnn_relu
+from flambeau.nn.functional._recurrent import rnn_relu_cell as rnn_relu_cell
+from flambeau.nn.functional._recurrent import rnn_tanh as rnn_tanh
+from flambeau.nn.functional._recurrent import rnn_tanh_cell as rnn_tanh_cell
 from flambeau.overloads import BFloat16Tensor as BFloat16Tensor
 from flambeau.overloads import BoolTensor as BoolTensor
 from flambeau.overloads import ByteTensor as ByteTensor
@@ -845,6 +873,7 @@ def max(input: Tensor, dim: _Any = None, keepdim: _bool = False, *, other: _Any 
     """Return the largest element; with ``dim`` the named tuple ``(values, indices)``; with a tensor ``maximum``."""
 def max_pool1d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, dilation: _Any = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> _Any:
     """Return the largest element of each window of an input (N, C, L) or (C, L)."""
+max_pool1d_with_indices: _Any
 def max_pool2d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, dilation: _Any = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> _Any:
     """Return the largest element of each window, as :func:`max_pool1d`, in two dimensions."""
 def max_pool3d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, dilation: _Any = 1, ceil_mode: _bool = False, return_indices: _bool = False) -> _Any:
@@ -932,6 +961,8 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the products of all pairs of elements of two vectors: (m) (n) -> (m, n)."""
 def pairwise_distance(x1: Tensor, x2: Tensor, p: _Number = 2.0, eps: _Number = 1e-06, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return the p-norm of ``x1 - x2 + eps`` over the last dimension."""
+def pdist(input: Tensor, p: _Number = 2.0, *, out: Tensor | None = None) -> Tensor:
+    """Return the distances between all pairs of different rows: (N, D) -> (N (N - 1) / 2,)."""
 @_overload
 def permute(input: Tensor, dims: _int | _Sequence[_int]) -> Tensor:
     """Return a view with the dimensions in another order."""
