@@ -44,10 +44,17 @@ def svd(A: Array, full_matrices: bool = True) -> tuple[Array, Array, Array]:
     return u, s, vh
 
 
-def eigh(A: Array) -> tuple[Array, Array]:
-    """Eigenvalues, in ascending order, and eigenvectors of Hermitian matrices, from their lower triangles."""
-    w, v = numpy.linalg.eigh(A)
+def eigh(A: Array, upper: bool = False) -> tuple[Array, Array]:
+    """Eigenvalues, in ascending order, and eigenvectors of Hermitian matrices, from one of their triangles."""
+    w, v = numpy.linalg.eigh(A, "U" if upper else "L")
     return w, v
+
+
+def eig(A: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of square matrices, complex."""
+    w, v = numpy.linalg.eig(A)
+    kind = numpy.result_type(A.dtype, numpy.complex64)
+    return w.astype(kind, copy=False), v.astype(kind, copy=False)
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
@@ -58,6 +65,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
         "linalg_qr": qr,
         "linalg_svd": svd,
         "linalg_eigh": eigh,
+        "linalg_eig": eig,
         "linalg_inv": numpy.linalg.inv,
         "linalg_det": numpy.linalg.det,
     }.items()

@@ -42,12 +42,20 @@ def svd(A: Any, full_matrices: bool = True) -> tuple[Any, Any, Any]:
     return u, s, vh
 
 
+def eig(A: Any) -> tuple[Any, Any]:
+    """Eigenvalues and eigenvectors, complex."""
+    w, v = numpy.linalg.eig(A)
+    kind = numpy.result_type(A.dtype, numpy.complex64)
+    return w.astype(kind, copy=False), v.astype(kind, copy=False)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "linalg_solve": solve,
     "linalg_cholesky": numpy.linalg.cholesky,
     "linalg_qr": lambda A: tuple(numpy.linalg.qr(A)),
     "linalg_svd": svd,
-    "linalg_eigh": lambda A: tuple(numpy.linalg.eigh(A)),
+    "linalg_eigh": lambda A, upper=False: tuple(numpy.linalg.eigh(A, "U" if upper else "L")),
+    "linalg_eig": eig,
     "linalg_inv": numpy.linalg.inv,
     "linalg_det": numpy.linalg.det,
 }

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices. Decompositions, solving and norms are in :mod:`flambeau.ops.matrix`."""
+"""Products of vectors and matrices. Solving, decompositions and norms have files of their own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def swap(xp: Any, x: Any) -> Any:
 def adjoint(xp: Any, x: Any) -> Any:
     """The matrices of (..., m, n) transposed and conjugated."""
     return conj(xp, swap(xp, x))
+
+
+def as_column(xp: Any, x: Any) -> Any:
+    """(..., n) as matrices of one column."""
+    return xp.reshape(x, (*x.shape, 1))
+
+
+def as_row(xp: Any, x: Any) -> Any:
+    """(..., n) as matrices of one row."""
+    return xp.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
 
 
 def _times(shape: Sequence[int]) -> str:
@@ -90,7 +100,7 @@ def _matmul_other_vjp(xp: Any, g: Any, input: Any, other_spec: Spec) -> Any:
 matmul.vjp(input=_matmul_input_vjp, other=_matmul_other_vjp)
 
 
-def _check_dims(op: str, **operands: tuple[Any, int]) -> None:
+def check_dims(op: str, **operands: tuple[Any, int]) -> None:
     for name, (x, ndim) in operands.items():
         if len(x.shape) != ndim:
             raise RuntimeError(f"{op}: {name} must be a {ndim}-dim tensor, got the shape {list(x.shape)}")
@@ -99,7 +109,7 @@ def _check_dims(op: str, **operands: tuple[Any, int]) -> None:
 @composite(inline=True)
 def mm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
     """Return the product of two matrices: (m, n) (n, p) -> (m, p)."""
-    _check_dims("mm", input=(input, 2), mat2=(mat2, 2))
+    check_dims("mm", input=(input, 2), mat2=(mat2, 2))
     matmul_shape("mm", input.shape, mat2.shape)
     return xp.matmul(input, mat2)
 
@@ -107,7 +117,7 @@ def mm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
 @composite(inline=True)
 def bmm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
     """Return the products of two batches of matrices: (b, m, n) (b, n, p) -> (b, m, p), without broadcasting."""
-    _check_dims("bmm", input=(input, 3), mat2=(mat2, 3))
+    check_dims("bmm", input=(input, 3), mat2=(mat2, 3))
     if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
         raise RuntimeError(
             f"bmm: batch1 and batch2 must be of the shapes (b, m, n) and (b, n, p), got {list(input.shape)} and "
@@ -119,7 +129,7 @@ def bmm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
 @composite(inline=True)
 def mv(xp: Any, input: Tensor, vec: Tensor) -> Tensor:
     """Return the product of a matrix and a vector: (m, n) (n) -> (m)."""
-    _check_dims("mv", input=(input, 2), vec=(vec, 1))
+    check_dims("mv", input=(input, 2), vec=(vec, 1))
     matmul_shape("mv", input.shape, vec.shape)
     return xp.matmul(input, vec)
 
@@ -127,7 +137,7 @@ def mv(xp: Any, input: Tensor, vec: Tensor) -> Tensor:
 @composite(inline=True)
 def dot(xp: Any, input: Tensor, tensor: Tensor) -> Tensor:
     """Return the sum of the products of the elements of two vectors of one length."""
-    _check_dims("dot", input=(input, 1), tensor=(tensor, 1))
+    check_dims("dot", input=(input, 1), tensor=(tensor, 1))
     matmul_shape("dot", input.shape, tensor.shape)
     return xp.matmul(input, tensor)
 
@@ -135,7 +145,7 @@ def dot(xp: Any, input: Tensor, tensor: Tensor) -> Tensor:
 @composite(inline=True)
 def vdot(xp: Any, input: Tensor, other: Tensor) -> Tensor:
     """Return :func:`dot` with the complex conjugate of the first vector."""
-    _check_dims("vdot", input=(input, 1), other=(other, 1))
+    check_dims("vdot", input=(input, 1), other=(other, 1))
     matmul_shape("vdot", input.shape, other.shape)
     return xp.matmul(conj(xp, input), other)
 
@@ -156,7 +166,7 @@ def inner(xp: Any, input: Tensor, other: Tensor) -> Tensor:
 @composite(inline=True)
 def outer(xp: Any, input: Tensor, vec2: Tensor) -> Tensor:
     """Return the products of all pairs of elements of two vectors: (m) (n) -> (m, n)."""
-    _check_dims("outer", input=(input, 1), vec2=(vec2, 1))
+    check_dims("outer", input=(input, 1), vec2=(vec2, 1))
     return xp.mul(xp.reshape(input, (input.shape[0], 1)), vec2)
 
 
@@ -183,7 +193,7 @@ def _weighted(xp: Any, op: str, input: Any, product: Any, beta: Any, alpha: Any)
 @composite(dtype="same", inplace=True)
 def addmm(xp: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """Return ``beta * input + alpha * (mat1 @ mat2)`` for matrices; ``input`` broadcasts to the product's shape."""
-    _check_dims("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
+    check_dims("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
     matmul_shape("addmm", mat1.shape, mat2.shape)
     return _weighted(xp, "addmm", input, xp.matmul(mat1, mat2), beta, alpha)
 
@@ -191,7 +201,7 @@ def addmm(xp: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 
 @composite(dtype="same", inplace=True)
 def addmv(xp: Any, input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """Return ``beta * input + alpha * (mat @ vec)`` for a matrix and a vector."""
-    _check_dims("addmv", mat=(mat, 2), vec=(vec, 1))
+    check_dims("addmv", mat=(mat, 2), vec=(vec, 1))
     matmul_shape("addmv", mat.shape, vec.shape)
     return _weighted(xp, "addmv", input, xp.matmul(mat, vec), beta, alpha)
 
@@ -265,7 +275,7 @@ def kron(xp: Any, input: Tensor, other: Tensor) -> Tensor:
 @composite(inline=True)
 def trace(xp: Any, input: Tensor) -> Tensor:
     """Return the sum of the diagonal of a matrix."""
-    _check_dims("trace", input=(input, 2))
+    check_dims("trace", input=(input, 2))
     return xp.sum(xp.diagonal(input, 0, 0, 1), (0,), False)
 
 
@@ -344,7 +354,7 @@ def linalg_multi_dot(xp: Any, tensors: Sequence[Tensor]) -> Tensor:
     if squeezed[1]:
         matrices[-1] = xp.reshape(matrices[-1], (matrices[-1].shape[0], 1))
     for i, matrix in enumerate(matrices):
-        _check_dims("linalg.multi_dot", **{f"tensor {i}": (matrix, 2)})
+        check_dims("linalg.multi_dot", **{f"tensor {i}": (matrix, 2)})
         if i:
             matmul_shape("linalg.multi_dot", matrices[i - 1].shape, matrix.shape)
     result = _multiply(xp, matrices, _best_splits([matrices[0].shape[0], *(m.shape[1] for m in matrices)]))

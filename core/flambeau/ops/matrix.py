@@ -1,312 +1,67 @@
-"""Solving, inverting and decomposing matrices, and what follows from that.
-
-All work on batches: the matrices are the last two dimensions. Gradients are the standard ones (Giles, "Collected
-matrix derivative results for forward and reverse mode algorithmic differentiation", 2008; Walter and Lehmann,
-"Algorithmic differentiation of linear algebra functions", 2010). :mod:`flambeau.linalg` is the public face.
-"""
+"""What follows from decompositions: pseudoinverse, rank, condition number, exponential. See :mod:`flambeau.linalg`."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from flambeau.dtypes import finfo
-from flambeau.ops.arithmetic import conj_of as conj
-from flambeau.ops.declare import composite, primitive
-from flambeau.ops.linalg import adjoint, check_square, swap
-from flambeau.ops.norm import scale, unit
-from flambeau.ops.spec import Spec, broadcast_shapes
+from flambeau.dtypes import finfo, float32, int64
+from flambeau.ops.declare import composite
+from flambeau.ops.decomposition import check_matrix
+from flambeau.ops.linalg import adjoint, as_column, as_row, check_square
+from flambeau.ops.norm import scale
 
 Tensor = Any
 Number = Any
 
 
-def _column(xp: Any, x: Any) -> Any:
-    return xp.reshape(x, (*x.shape, 1))
+# -- singular values that count as zero --------------------------------------------------------------------------------
 
 
-def _row(xp: Any, x: Any) -> Any:
-    return xp.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
-
-
-# -- solving and inverting -------------------------------------------------------------------------------------------
-
-
-@primitive(public=())
-def linalg_solve(A: Tensor, B: Tensor) -> Tensor:
-    """Return X with ``A @ X = B``: (..., n, n) (..., n, k) -> (..., n, k); the batches broadcast."""
-    check_square("linalg.solve", A)
-    if len(B.shape) < 2 or B.shape[-2] != A.shape[-1]:
-        raise RuntimeError(f"linalg.solve: incompatible shapes of A and B: {list(A.shape)} and {list(B.shape)}")
-    return Spec((*broadcast_shapes("linalg.solve", A.shape[:-2], B.shape[:-2]), *B.shape[-2:]), B.dtype)
-
-
-@linalg_solve.joint_vjp
-def _solve_vjp(xp: Any, g: Any, needs: tuple[bool, ...], A: Any, B_spec: Spec, result: Any) -> tuple[Any, ...]:
-    g_b = xp.linalg_solve(adjoint(xp, A), g)
-    g_a = xp.sum_to_size(xp.neg(xp.matmul(g_b, adjoint(xp, result))), A.shape) if needs[0] else None
-    return g_a, xp.sum_to_size(g_b, B_spec.shape) if needs[1] else None
-
-
-@primitive(public=())
-def linalg_inv(A: Tensor) -> Tensor:
-    """Return the inverse matrices."""
-    check_square("linalg.inv", A)
-    return A
-
-
-def _inv_vjp(xp: Any, g: Any, result: Any) -> Any:
-    transposed = adjoint(xp, result)
-    return xp.neg(xp.matmul(transposed, xp.matmul(g, transposed)))
-
-
-linalg_inv.vjp(A=_inv_vjp)
-
-
-@primitive(public=())
-def linalg_det(A: Tensor) -> Tensor:
-    """Return the determinants. The gradient needs invertible matrices."""
-    check_square("linalg.det", A)
-    return Spec(A.shape[:-2], A.dtype)
-
-
-linalg_det.vjp(
-    A=lambda xp, g, A, result: xp.mul(
-        _column(xp, _column(xp, xp.mul(g, conj(xp, result)))), xp.linalg_inv(adjoint(xp, A))
-    )
-)
-
-
-@composite(public=())
-def linalg_slogdet(xp: Any, A: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sign of the determinant (0 for a singular matrix) and the logarithm of its modulus.
-
-    From the QR decomposition: the modulus is the product of the moduli on R's diagonal.
-    """
-    check_square("linalg.slogdet", A)
-    ndim = len(A.shape)
-    q, r = xp.linalg_qr(A)
-    diagonal = xp.diagonal(r, 0, ndim - 2, ndim - 1)
-    last = (ndim - 2,)
-    sign = xp.mul(unit(xp, xp.linalg_det(q)), xp.prod(unit(xp, diagonal), last, False))
-    return sign, xp.sum(xp.log(xp.abs(diagonal)), last, False)
-
-
-linalg_slogdet.fields = ("sign", "logabsdet")
-
-
-@linalg_slogdet.joint_vjp
-def _slogdet_vjp(xp: Any, g: Any, needs: tuple[bool, ...], A: Any, results: Any) -> tuple[Any, ...]:
-    g_sign, g_log = g
-    inverse = xp.linalg_inv(adjoint(xp, A))
-    if not xp.dtype_of(A).is_complex:
-        # The sign is constant.
-        return (xp.full_like(A, 0) if g_log is None else xp.mul(_column(xp, _column(xp, g_log)), inverse),)
-    total = None if g_log is None else xp.complex(g_log, xp.full_like(g_log, 0))
-    if g_sign is not None:
-        turn = xp.imag(xp.mul(conj(xp, g_sign), results[0]))
-        turn = xp.complex(xp.full_like(turn, 0), xp.neg(turn))
-        total = turn if total is None else xp.add(total, turn)
-    return (xp.mul(_column(xp, _column(xp, total)), inverse),)
-
-
-# -- decompositions --------------------------------------------------------------------------------------------------
-
-
-@primitive(public=())
-def linalg_cholesky(A: Tensor) -> Tensor:
-    """Return the lower triangular L with ``L @ L^H = A`` for Hermitian positive-definite matrices."""
-    check_square("linalg.cholesky", A)
-    return A
-
-
-def _cholesky_vjp(xp: Any, g: Any, result: Any) -> Any:
-    transposed = adjoint(xp, result)
-    product = _halved_diagonal(xp, xp.tril(xp.matmul(transposed, g)))
-    # S = L^-H P L^-1
-    inner = xp.linalg_solve(transposed, product)
-    solved = adjoint(xp, xp.linalg_solve(transposed, adjoint(xp, inner)))
-    return xp.mul(xp.add(solved, adjoint(xp, solved)), 0.5)
-
-
-def _halved_diagonal(xp: Any, x: Any) -> Any:
-    """A lower triangle with half its diagonal."""
-    return xp.mul(xp.add(x, xp.tril(x, -1)), 0.5)
-
-
-linalg_cholesky.vjp(A=_cholesky_vjp)
-
-
-@primitive(public=())
-def linalg_qr(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Q (..., m, k) with orthonormal columns and the upper triangular R (..., k, n), k = min(m, n)."""
-    _check_matrix("linalg.qr", A)
-    m, n = A.shape[-2:]
-    k = min(m, n)
-    return Spec((*A.shape[:-2], m, k), A.dtype), Spec((*A.shape[:-2], k, n), A.dtype)
-
-
-linalg_qr.fields = ("Q", "R")
-
-
-def _check_matrix(op: str, x: Any) -> None:
-    if len(x.shape) < 2:
-        raise RuntimeError(f"{op}: the input tensor A must have at least 2 dimensions, got the shape {list(x.shape)}")
-
-
-def _columns(xp: Any, x: Any, start: int, end: int) -> Any:
-    return xp.slice(x, len(x.shape) - 1, start, end, 1)
-
-
-@linalg_qr.joint_vjp
-def _qr_vjp(xp: Any, g: Any, needs: tuple[bool, ...], A: Any, results: Any) -> tuple[Any, ...]:
-    (q, r), (g_q, g_r) = results, g
-    g_q = xp.full_like(q, 0) if g_q is None else g_q
-    g_r = xp.full_like(r, 0) if g_r is None else g_r
-    m, n = A.shape[-2:]
-    if m >= n:
-        return (_qr_tall_vjp(xp, q, r, g_q, g_r),)
-    # A = (X, Y), R = (U, V): X = Q U is decomposed, V = Q^H Y follows.
-    u, g_u = _columns(xp, r, 0, m), _columns(xp, g_r, 0, m)
-    g_v, y = _columns(xp, g_r, m, n), _columns(xp, A, m, n)
-    g_x = _qr_tall_vjp(xp, q, u, xp.add(g_q, xp.matmul(y, adjoint(xp, g_v))), g_u)
-    return (xp.cat([g_x, xp.matmul(q, g_v)], len(A.shape) - 1),)
-
-
-def _qr_tall_vjp(xp: Any, q: Any, r: Any, g_q: Any, g_r: Any) -> Any:
-    mixed = xp.sub(xp.matmul(r, adjoint(xp, g_r)), xp.matmul(adjoint(xp, g_q), q))
-    hermitian = xp.add(xp.tril(mixed), adjoint(xp, xp.tril(mixed, -1)))
-    if xp.dtype_of(r).is_complex:
-        # R's diagonal is real: nothing comes from its imaginary part.
-        hermitian = xp.mul(xp.add(hermitian, adjoint(xp, hermitian)), 0.5)
-    numerator = xp.add(g_q, xp.matmul(q, hermitian))
-    # times R^-H from the right
-    return adjoint(xp, xp.linalg_solve(r, adjoint(xp, numerator)))
-
-
-@primitive(public=())
-def linalg_svd(A: Tensor, full_matrices: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """Return U, S and V^H of the singular value decomposition ``A = U diag(S) V^H``, S descending.
-
-    Args:
-        full_matrices: whether U and V^H are square, or have k = min(m, n) columns and rows.
-    """
-    _check_matrix("linalg.svd", A)
-    *lead, m, n = A.shape
-    k = min(m, n)
-    u, v = (m, n) if full_matrices else (k, k)
-    return Spec((*lead, m, u), A.dtype), Spec((*lead, k), A.dtype.to_real()), Spec((*lead, v, n), A.dtype)
-
-
-linalg_svd.fields = ("U", "S", "Vh")
-
-
-@linalg_svd.joint_vjp
-def _svd_vjp(
-    xp: Any, g: Any, needs: tuple[bool, ...], A_spec: Spec, full_matrices: bool, results: Any
-) -> tuple[Any, ...]:
-    (u, s, vh), (g_u, g_s, g_vh) = results, g
-    m, n = A_spec.shape[-2:]
-    k = min(m, n)
-    if full_matrices and m != n and (g_u is not None or g_vh is not None):
-        raise RuntimeError(
-            "linalg.svd: the gradient with respect to U and Vh of the full decomposition is not defined, as they are "
-            "not unique; use full_matrices=False"
-        )
-    u, vh = _columns(xp, u, 0, k), xp.slice(vh, len(vh.shape) - 2, 0, k, 1)
-    kind = A_spec.dtype
-    sigma = xp.to_dtype(s, kind) if kind.is_complex else s
-    if g_u is None and g_vh is None:
-        return (xp.matmul(xp.mul(u, _row(xp, xp.to_dtype(g_s, kind))), vh),)
-    gaps = _gaps(xp, xp.mul(s, s))
-    gaps = xp.to_dtype(gaps, kind) if kind.is_complex else gaps
-    inner = None
-    if g_u is not None:
-        product = xp.matmul(adjoint(xp, u), g_u)
-        inner = xp.mul(xp.div(xp.sub(product, adjoint(xp, product)), gaps), _row(xp, sigma))
-        if kind.is_complex:
-            # The phase of the singular vectors.
-            turned = xp.div(xp.imag(xp.diagonal(product, 0, len(u.shape) - 2, len(u.shape) - 1)), s)
-            inner = xp.add(inner, xp.diag_embed(xp.complex(xp.full_like(turned, 0), turned)))
-    if g_vh is not None:
-        product = xp.matmul(vh, adjoint(xp, g_vh))
-        part = xp.mul(_column(xp, sigma), xp.div(xp.sub(product, adjoint(xp, product)), gaps))
-        inner = part if inner is None else xp.add(inner, part)
-    if g_s is not None:
-        inner = xp.add(inner, xp.diag_embed(xp.to_dtype(g_s, kind) if kind.is_complex else g_s))
-    result = xp.matmul(xp.matmul(u, inner), vh)
-    if m > k and g_u is not None:
-        scaled = xp.div(g_u, _row(xp, sigma))
-        outside = xp.sub(scaled, xp.matmul(u, xp.matmul(adjoint(xp, u), scaled)))
-        result = xp.add(result, xp.matmul(outside, vh))
-    if n > k and g_vh is not None:
-        scaled = xp.div(g_vh, _column(xp, sigma))
-        outside = xp.sub(scaled, xp.matmul(xp.matmul(scaled, adjoint(xp, vh)), vh))
-        result = xp.add(result, xp.matmul(u, outside))
-    return (result,)
-
-
-def _gaps(xp: Any, values: Any) -> Any:
-    """The matrix of ``values[j] - values[i]``, with ones on the diagonal."""
-    gaps = xp.sub(_row(xp, values), _column(xp, values))
-    return xp.add(gaps, xp.diag_embed(xp.full_like(values, 1)))
-
-
-@primitive(public=())
-def linalg_eigh(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the eigenvalues, ascending, and the eigenvectors (columns) of Hermitian matrices (the lower triangle is
-    read)."""
-    check_square("linalg.eigh", A)
-    return Spec(A.shape[:-1], A.dtype.to_real()), A
-
-
-linalg_eigh.fields = ("eigenvalues", "eigenvectors")
-
-
-@linalg_eigh.joint_vjp
-def _eigh_vjp(xp: Any, g: Any, needs: tuple[bool, ...], results: Any) -> tuple[Any, ...]:
-    (values, vectors), (g_values, g_vectors) = results, g
-    kind = xp.dtype_of(vectors)
-    inner = None
-    if g_vectors is not None:
-        gaps = _gaps(xp, values)
-        gaps = xp.to_dtype(gaps, kind) if kind.is_complex else gaps
-        product = xp.matmul(adjoint(xp, vectors), g_vectors)
-        off_diagonal = xp.sub(
-            product, xp.diag_embed(xp.diagonal(product, 0, len(product.shape) - 2, len(product.shape) - 1))
-        )
-        inner = xp.div(off_diagonal, gaps)
-    if g_values is not None:
-        spread = xp.diag_embed(xp.to_dtype(g_values, kind) if kind.is_complex else g_values)
-        inner = spread if inner is None else xp.add(inner, spread)
-    return (xp.matmul(xp.matmul(vectors, inner), adjoint(xp, vectors)),)
-
-
-# -- what follows from the decompositions ----------------------------------------------------------------------------
-
-
-def _small_singular_values(xp: Any, s: Any, shape: tuple[int, ...], atol: Any, rtol: Any) -> Any:
-    """Which singular values count as 0: at most ``max(atol, rtol * the largest)``."""
+def _large_values(xp: Any, s: Any, shape: tuple[int, ...], atol: Any, rtol: Any) -> Any:
+    """Which singular values do not count as 0: those above ``max(atol, rtol * the largest)``."""
+    standard = max(shape[-2:]) * finfo(xp.dtype_of(s)).eps
     if rtol is None:
-        rtol = max(shape[-2:]) * finfo(xp.dtype_of(s)).eps if not atol else 0.0
+        if atol is None or isinstance(atol, (int, float)):
+            rtol = 0.0 if atol else standard
+        else:
+            rtol = xp.where(xp.gt(atol, 0), 0.0, standard)
     largest = xp.amax(s, (len(s.shape) - 1,), True)
-    return xp.le(s, xp.clamp(xp.mul(largest, rtol), atol or 0.0, None))
+    return xp.gt(s, xp.maximum(_each(xp, atol, s, 0.0), xp.mul(largest, _each(xp, rtol, s, 0.0))))
+
+
+def _each(xp: Any, value: Any, s: Any, default: float) -> Any:
+    """A tolerance as an array that broadcasts against singular values (..., k)."""
+    if value is None or isinstance(value, (int, float)):
+        return xp.new_full(s, (1,), default if value is None else value)
+    return as_column(xp, xp.to_dtype(value, xp.dtype_of(s)))
 
 
 @composite(public=())
-def linalg_pinv(xp: Any, A: Tensor, atol: Number | None = None, rtol: Number | None = None) -> Tensor:
+def linalg_pinv(
+    xp: Any, A: Tensor, atol: Tensor | Number | None = None, rtol: Tensor | Number | None = None,
+    hermitian: bool = False,
+) -> Tensor:  # fmt: skip
     """Return the Moore-Penrose pseudoinverse.
 
     Args:
         atol, rtol: singular values up to ``max(atol, rtol * the largest)`` count as zero; ``rtol`` is
-            ``max(m, n) * eps`` unless one of them is given.
+            ``max(m, n) * eps`` unless one of them is given. Numbers, or one for each matrix.
+        hermitian: A is Hermitian; its lower triangle is read.
     """
-    _check_matrix("linalg.pinv", A)
+    check_matrix("linalg.pinv", A)
     if 0 in A.shape[-2:]:
         return xp.new_full(A, (*A.shape[:-2], A.shape[-1], A.shape[-2]), 0)
-    u, s, vh = xp.linalg_svd(A, False)
-    small = _small_singular_values(xp, s, tuple(A.shape), atol, rtol)
-    inverted = xp.where(small, xp.full_like(s, 0), xp.div(1.0, xp.where(small, xp.full_like(s, 1), s)))
-    return xp.matmul(scale(xp, adjoint(xp, vh), _row(xp, inverted)), adjoint(xp, u))
+    if hermitian:
+        values, u = xp.linalg_eigh(A)
+        s, vh = xp.abs(values), adjoint(xp, u)
+        signs = xp.sign(values)
+    else:
+        u, s, vh = xp.linalg_svd(A, False)
+        signs = xp.full_like(s, 1)
+    large = _large_values(xp, s, tuple(A.shape), atol, rtol)
+    inverted = xp.where(large, xp.div(signs, xp.where(large, s, xp.full_like(s, 1))), xp.full_like(s, 0))
+    return xp.matmul(scale(xp, adjoint(xp, vh), as_row(xp, inverted)), adjoint(xp, u))
 
 
 @linalg_pinv.joint_vjp
@@ -318,92 +73,85 @@ def _pinv_vjp(xp: Any, g: Any, needs: tuple[bool, ...], A: Any, result: Any) -> 
     through = xp.matmul(p_h, xp.matmul(p, g_h))
     right = xp.sub(through, xp.matmul(xp.matmul(through, p), A))
     middle = xp.matmul(p_h, xp.matmul(g, p_h))
-    return (xp.sub(xp.add(left, right), middle),)
+    return xp.sub(xp.add(left, right), middle), None, None
 
 
 @composite(inline=True, differentiable=False, public=())
 def linalg_matrix_rank(
-    xp: Any, A: Tensor, atol: Number | None = None, rtol: Number | None = None, hermitian: bool = False
-) -> Tensor:
+    xp: Any, A: Tensor, atol: Tensor | Number | None = None, rtol: Tensor | Number | None = None,
+    hermitian: bool = False,
+) -> Tensor:  # fmt: skip
     """Return the number of singular values that do not count as zero (``atol``, ``rtol`` as for ``pinv``)."""
-    _check_matrix("linalg.matrix_rank", A)
+    check_matrix("linalg.matrix_rank", A)
+    if 0 in A.shape[-2:]:
+        return xp.new_full(A, tuple(A.shape[:-2]), 0, int64)
     s = xp.abs(xp.linalg_eigh(A)[0]) if hermitian else xp.linalg_svd(A, False)[1]
-    large = xp.logical_not(_small_singular_values(xp, s, tuple(A.shape), atol, rtol))
-    return xp.sum(large, (len(s.shape) - 1,), False)
+    return xp.sum(_large_values(xp, s, tuple(A.shape), atol, rtol), (len(s.shape) - 1,), False)
 
 
 @composite(inline=True, public=())
 def linalg_cond(xp: Any, A: Tensor, p: Any = None) -> Tensor:
-    """Return the condition number ``norm(A) * norm(inv(A))`` in the matrix norm ``p``, 2 unless given."""
-    _check_matrix("linalg.cond", A)
+    """Return the condition number ``norm(A) * norm(inv(A))`` in the matrix norm ``p``, 2 unless given.
+
+    Of singular matrices it is infinite.
+    """
+    check_matrix("linalg.cond", A)
     if p in (None, 2, -2):
+        if 0 in A.shape[-2:]:
+            return xp.new_full(A, tuple(A.shape[:-2]), 0, xp.dtype_of(A).to_real())
         s = xp.linalg_svd(A, False)[1]
         last = (len(s.shape) - 1,)
         largest, smallest = xp.amax(s, last, False), xp.amin(s, last, False)
         return xp.div(smallest, largest) if p == -2 else xp.div(largest, smallest)
     check_square("linalg.cond", A)
-    return xp.mul(xp.linalg_matrix_norm(A, p), xp.linalg_matrix_norm(xp.linalg_inv(A), p))
+    size = xp.linalg_matrix_norm(A, p)
+    if not A.shape[-1]:
+        return size
+    inverse, info = xp.linalg_inv_ex(A)
+    product = xp.mul(size, xp.linalg_matrix_norm(inverse, p))
+    return xp.where(xp.eq(info, 0), product, xp.full_like(product, math.inf))
+
+
+# -- solving, with a word on what went wrong ---------------------------------------------------------------------------
 
 
 @composite(inline=True, public=())
-def linalg_lstsq(xp: Any, A: Tensor, B: Tensor) -> Tensor:
-    """Return the X with the least ``|A X - B|``, of several the smallest: (..., m, n) (..., m, k) -> (..., n, k)."""
-    return xp.matmul(xp.linalg_pinv(A), B)
+def linalg_solve_ex(xp: Any, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """Return X with ``A X = B``, and info (int32): 0, or the first zero on the diagonal of U in ``A = P L U``.
+
+    X is NaN where a matrix is singular.
+    """
+    check_square("linalg.solve_ex", A)
+    info = xp.linalg_lu_factor_ex(A)[2]
+    singular = as_column(xp, as_column(xp, xp.ne(info, 0)))
+    identity = xp.eye(A.shape[-1], A.shape[-1], xp.dtype_of(A), xp.device_of(A))
+    X = xp.linalg_solve(xp.where(singular, identity, A), B)
+    return xp.where(singular, xp.full_like(X, math.nan), X), info
+
+
+linalg_solve_ex.fields = ("result", "info")
 
 
 @composite(inline=True, public=())
-def linalg_solve_triangular(
-    xp: Any, A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
-) -> Tensor:
-    """Return X with ``A X = B`` (``X A = B`` with ``left=False``), reading one triangle of A only.
+def linalg_inv_ex(xp: Any, A: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the inverses, NaN of singular matrices, and info as :func:`linalg_solve_ex` does."""
+    check_square("linalg.inv_ex", A)
+    identity = xp.eye(A.shape[-1], A.shape[-1], xp.dtype_of(A), xp.device_of(A))
+    inverse, info = xp.linalg_solve_ex(A, xp.expand(identity, tuple(A.shape)))
+    return inverse, info
+
+
+linalg_inv_ex.fields = ("inverse", "info")
+
+
+@composite(inline=True, public=())
+def linalg_lstsq(xp: Any, A: Tensor, B: Tensor, rcond: Number | None = None) -> Tensor:
+    """Return the X with the least ``|A X - B|``, of several the smallest: (..., m, n) (..., m, k) -> (..., n, k).
 
     Args:
-        unitriangular: take A's diagonal for ones.
+        rcond: singular values up to this times the largest count as zero, ``max(m, n) * eps`` unless given.
     """
-    check_square("linalg.solve_triangular", A)
-    if unitriangular:
-        ones = xp.diag_embed(xp.new_full(A, tuple(A.shape[:-1]), 1))
-        A = xp.add(xp.triu(A, 1) if upper else xp.tril(A, -1), ones)
-    else:
-        A = xp.triu(A) if upper else xp.tril(A)
-    if left:
-        return xp.linalg_solve(A, B)
-    return swap(xp, xp.linalg_solve(swap(xp, A), swap(xp, B)))
-
-
-# -- PyTorch's older names --------------------------------------------------------------------------------------------
-
-
-@composite(inline=True)
-def det(xp: Any, input: Tensor) -> Tensor:
-    """Return the determinants of square matrices. The gradient needs invertible matrices."""
-    check_square("det", input)
-    return xp.linalg_det(input)
-
-
-@composite(inline=True)
-def slogdet(xp: Any, input: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the signs of the determinants and the logarithms of their moduli."""
-    return xp.linalg_slogdet(input)
-
-
-slogdet.fields = ("sign", "logabsdet")
-
-
-@composite(inline=True)
-def logdet(xp: Any, input: Tensor) -> Tensor:
-    """Return the logarithms of the determinants; NaN where a determinant is negative."""
-    sign, log = xp.linalg_slogdet(input)
-    if xp.dtype_of(input).is_complex:
-        return xp.add(xp.log(sign), xp.complex(log, xp.full_like(log, 0)))
-    return xp.where(xp.lt(sign, 0), xp.full_like(log, float("nan")), log)
-
-
-@composite(inline=True)
-def inverse(xp: Any, input: Tensor) -> Tensor:
-    """Return the inverses of square matrices."""
-    check_square("inverse", input)
-    return xp.linalg_inv(input)
+    return xp.matmul(xp.linalg_pinv(A, None, rcond), B)
 
 
 @composite(inline=True)
@@ -412,54 +160,82 @@ def pinverse(xp: Any, input: Tensor, rcond: Number = 1e-15) -> Tensor:
     return xp.linalg_pinv(input, 0.0, rcond)
 
 
-@composite(inline=True)
-def cholesky(xp: Any, input: Tensor, upper: bool = False) -> Tensor:
-    """Return the lower triangular L with ``L L^H = input``, or the upper triangular U with ``U^H U = input``."""
-    check_square("cholesky", input)
-    lower = xp.linalg_cholesky(input)
-    return adjoint(xp, lower) if upper else lower
+# -- the exponential -----------------------------------------------------------------------------------------------------
+
+# Higham, "The scaling and squaring method for the matrix exponential revisited", 2005: the coefficients of the Pade
+# approximants p(A) / p(-A) of degrees 7 and 13, and up to which norm they are exact to single and double precision.
+_SINGLE = ([17297280, 8648640, 1995840, 277200, 25200, 1512, 56, 1], 3.925724783138660)
+_DOUBLE = (
+    [
+        64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,
+        670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1,
+    ],
+    5.371920351148152,
+)  # fmt: skip
 
 
-@composite(inline=True)
-def cholesky_solve(xp: Any, input: Tensor, input2: Tensor, upper: bool = False) -> Tensor:
-    """Return X with ``A X = input``, where ``input2`` is the Cholesky factor of A."""
-    check_square("cholesky_solve", input2)
-    factor = adjoint(xp, xp.triu(input2)) if upper else xp.tril(input2)
-    return xp.linalg_solve(adjoint(xp, factor), xp.linalg_solve(factor, input))
+@composite()
+def matrix_exp(xp: Any, input: Tensor) -> Tensor:
+    """Return the exponentials of square matrices, ``I + A + A^2 / 2! + A^3 / 3! + ...``.
 
-
-@composite(inline=True)
-def cholesky_inverse(xp: Any, input: Tensor, upper: bool = False) -> Tensor:
-    """Return the inverse of A from its Cholesky factor ``input``."""
-    check_square("cholesky_inverse", input)
-    factor = adjoint(xp, xp.triu(input)) if upper else xp.tril(input)
-    inverted = xp.linalg_inv(factor)
-    return xp.matmul(adjoint(xp, inverted), inverted)
-
-
-@composite(inline=True)
-def svd(xp: Any, input: Tensor, some: bool = True, compute_uv: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """Return U, S and V (not its adjoint) of ``input = U diag(S) V^H``.
-
-    Args:
-        some: U and V with min(m, n) columns instead of square.
-        compute_uv: otherwise U and V are zeros.
+    By scaling and squaring (Higham, 2005): each matrix is halved until its 1-norm is small.
     """
-    u, s, vh = xp.linalg_svd(input, not some)
-    if not compute_uv:
-        return xp.full_like(u, 0), s, xp.full_like(adjoint(xp, vh), 0)
-    return u, s, adjoint(xp, vh)
+    check_square("linalg.matrix_exp", input)
+    if not input.shape[-1]:
+        return input
+    kind = xp.dtype_of(input)
+    coefficients, bound = _SINGLE if kind.to_real().itemsize < 8 else _DOUBLE
+    A = input if kind.to_real().itemsize >= 4 else xp.to_dtype(input, float32)
+    times = _halvings(xp, A, bound)
+    A = scale(xp, A, as_column(xp, as_column(xp, xp.exp2(xp.neg(times)))))
+    result = _pade(xp, A, coefficients)
+    for i in range(_most(xp, times)):
+        again = as_column(xp, as_column(xp, xp.gt(times, i)))
+        result = xp.where(again, xp.matmul(result, result), result)
+    return xp.to_dtype(result, kind)
 
 
-svd.fields = ("U", "S", "V")
+def _halvings(xp: Any, A: Any, bound: float) -> Any:
+    """How often to halve each matrix, as floats."""
+    last = len(A.shape) - 1
+    size = xp.amax(xp.sum(xp.abs(A), (last - 1,), False), (last - 1,), False)
+    usable = xp.logical_and(xp.isfinite(size), xp.gt(size, bound))  # NaN and infinity come out as NaN
+    return xp.ceil(xp.log2(xp.div(xp.where(usable, size, xp.full_like(size, bound)), bound)))
 
 
-@composite(inline=True)
-def qr(xp: Any, input: Tensor, some: bool = True) -> tuple[Tensor, Tensor]:
-    """Return Q and R of the reduced QR decomposition; :func:`flambeau.linalg.qr` has the complete one."""
-    if not some:
-        raise NotImplementedError("qr: use flambeau.linalg.qr(input, mode='complete') in place of some=False")
-    return xp.linalg_qr(input)
+def _most(xp: Any, times: Any) -> int:
+    """The largest number, 0 where there are only shapes."""
+    if 0 in times.shape:
+        return 0
+    try:
+        return int(xp.backend.to_numpy(xp.amax(times, tuple(range(len(times.shape))), False)).item())
+    except NotImplementedError:
+        return 0
 
 
-qr.fields = ("Q", "R")
+def _pade(xp: Any, A: Any, coefficients: list[int]) -> Any:
+    n = A.shape[-1]
+    identity = xp.expand(xp.eye(n, n, xp.dtype_of(A), xp.device_of(A)), tuple(A.shape))
+    square = xp.matmul(A, A)
+    # Powers of the square times the even and the odd coefficients; Horner's scheme.
+    even = odd = None
+    for c, d in zip(reversed(coefficients[0::2]), reversed(coefficients[1::2]), strict=True):
+        # Divided by the first coefficient: in single precision they would be large numbers.
+        c, d = xp.mul(identity, c / coefficients[0]), xp.mul(identity, d / coefficients[0])
+        even = c if even is None else xp.add(xp.matmul(even, square), c)
+        odd = d if odd is None else xp.add(xp.matmul(odd, square), d)
+    odd = xp.matmul(A, odd)
+    return xp.linalg_solve(xp.sub(even, odd), xp.add(even, odd))
+
+
+def _matrix_exp_vjp(xp: Any, g: Any, input: Any) -> Any:
+    # exp of ((A^H, G), (0, A^H)) has the derivative of exp in the direction G above its diagonal (Mathias, 1996).
+    n, last = input.shape[-1], len(input.shape) - 1
+    A = adjoint(xp, input)
+    upper = xp.cat([A, g], last)
+    lower = xp.cat([xp.full_like(A, 0), A], last)
+    whole = xp.matrix_exp(xp.cat([upper, lower], last - 1))
+    return xp.slice(xp.slice(whole, last - 1, 0, n, 1), last, n, 2 * n, 1)
+
+
+matrix_exp.vjp(input=_matrix_exp_vjp)
