@@ -208,6 +208,15 @@ def rsqrt(input: Array) -> Array:
     return numpy.reciprocal(numpy.sqrt(input))
 
 
+def logaddexp(input: Array, other: Array) -> Array:
+    """``log(exp(input) + exp(other))`` without overflow."""
+    if input.dtype.kind != "c":
+        return numpy.logaddexp(input, other)
+    larger = input.real >= other.real
+    high, low = numpy.where(larger, input, other), numpy.where(larger, other, input)
+    return high + numpy.log1p(numpy.exp(low - high))
+
+
 def _in_place(ufunc: numpy.ufunc) -> Kernel:
     """The kernel that writes the result of ``ufunc`` into its first operand, in that operand's dtype."""
     if ufunc.nin == 1:
@@ -260,7 +269,6 @@ _UFUNCS: dict[str, numpy.ufunc] = {
     "fmax": numpy.fmax,
     "fmin": numpy.fmin,
     "atan2": numpy.arctan2,
-    "logaddexp": numpy.logaddexp,
     "bitwise_not": numpy.invert,
     "bitwise_and": numpy.bitwise_and,
     "bitwise_or": numpy.bitwise_or,
@@ -300,5 +308,6 @@ KERNELS: dict[str, Kernel] = {
     "clamp": clamp,
     "clamp_": clamp_,
     "rsqrt": rsqrt,
+    "logaddexp": logaddexp,
     "erf": erf,
 }

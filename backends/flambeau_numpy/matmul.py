@@ -27,7 +27,7 @@ def matmul(input: Array, other: Array) -> Array:
         if len(other_shape) == 2 and shape:
             if len(shape) <= 2:
                 return input.dot(other)  # less overhead than numpy.matmul, the same BLAS call
-            if input.flags.c_contiguous:
+            if shape[-1] and input.flags.c_contiguous:
                 # One large product instead of one for each matrix of the batch.
                 return input.reshape(-1, shape[-1]).dot(other).reshape(*shape[:-1], other_shape[1])
         return numpy.matmul(input, other)

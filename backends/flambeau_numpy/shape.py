@@ -195,6 +195,25 @@ def imag(input: Array) -> Array:
     return input.imag
 
 
+def view_as_real(input: Array) -> Array:
+    """Complex numbers as pairs of real ones along a new last dimension, as a view."""
+    parts = input.real
+    return strided(parts, (*input.shape, 2), (*input.strides, parts.itemsize))
+
+
+def view_as_complex(input: Array) -> Array:
+    """The pairs along the last dimension as complex numbers, as a view.
+
+    Raises:
+        RuntimeError: when the pairs do not lie in memory as complex numbers do.
+    """
+    kind = numpy.complex64 if input.dtype == numpy.float32 else numpy.complex128
+    try:
+        return input.view(kind)[..., 0]
+    except ValueError as error:
+        raise RuntimeError(f"view_as_complex: Tensor must have a last dimension with stride 1: {error}") from None
+
+
 # -- copies --------------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +317,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "diagonal_backward": diagonal_backward,
     "real": real,
     "imag": imag,
+    "view_as_real": view_as_real,
+    "view_as_complex": view_as_complex,
     "cat": cat,
     "stack": stack,
     "flip": flip,

@@ -170,7 +170,10 @@ _TWO: dict[str, Expressions] = {
     "fmax": _each("fmax(a, b)", None, "a > b ? a : b"),
     "fmin": _each("fmin(a, b)", None, "a < b ? a : b"),
     "atan2": _each("atan2(a, b)"),
-    "logaddexp": {FLOATING: "a == b ? a + ({T})(0.6931471805599453) : fmax(a, b) + log1p(exp(-fabs(a - b)))"},
+    "logaddexp": {
+        FLOATING: "a == b ? a + ({T})(0.6931471805599453) : fmax(a, b) + log1p(exp(-fabs(a - b)))",
+        COMPLEX: "a.x >= b.x ? a + c_log1p(c_exp(b - a)) : b + c_log1p(c_exp(a - b))",
+    },
     "bitwise_and": {INTEGER: "a & b", BOOL: "a & b"},
     "bitwise_or": {INTEGER: "a | b", BOOL: "a | b"},
     "bitwise_xor": {INTEGER: "a ^ b", BOOL: "a ^ b"},

@@ -251,6 +251,28 @@ def imag(input: Array) -> Array:
     return _part(input, 1)
 
 
+def view_as_real(input: Array) -> Array:
+    """Complex numbers as pairs of real ones along a new last dimension, as a view."""
+    strides = (*[2 * step for step in input.strides], 1)
+    return Array(input.storage, (*input.shape, 2), strides, 2 * input.offset, input.dtype.to_real())
+
+
+def view_as_complex(input: Array) -> Array:
+    """The pairs along the last dimension as complex numbers, as a view.
+
+    Raises:
+        RuntimeError: when the pairs do not lie in memory as complex numbers do.
+    """
+    *strides, last = input.strides
+    if last != 1 or any(step % 2 for step in strides) or input.offset % 2:
+        raise RuntimeError(
+            f"view_as_complex: Tensor must have a last dimension with stride 1 and other strides and an offset "
+            f"divisible by 2, got {list(input.strides)} and {input.offset}"
+        )
+    halved = tuple([step // 2 for step in strides])
+    return Array(input.storage, input.shape[:-1], halved, input.offset // 2, input.dtype.to_complex())
+
+
 # -- copies --------------------------------------------------------------------------------------------------------
 
 
@@ -357,6 +379,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "diagonal_backward": diagonal_backward,
     "real": real,
     "imag": imag,
+    "view_as_real": view_as_real,
+    "view_as_complex": view_as_complex,
     "cat": cat,
     "flip": flip,
     "constant_pad_nd": constant_pad_nd,

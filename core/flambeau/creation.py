@@ -347,6 +347,7 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the complex tensor with these parts (``torch.complex``).
 
     Raises:
+        TypeError: when one is no tensor.
         RuntimeError: when they are not of one floating-point dtype.
     """
     for name, part in (("real", real), ("imag", imag)):

@@ -21,7 +21,7 @@ __all__ = [
     "broadcast_tensors", "conj", "conj_physical", "equal", "get_device", "is_complex", "is_conj", "is_distributed",
     "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel",
     "positive", "resolve_conj", "resolve_neg", "result_type", "to_dlpack", "typename", "unravel_index",
-    "view_as_complex", "view_as_real", "where", "zero_",
+    "where", "zero_",
 ]  # fmt: skip
 
 
@@ -208,30 +208,6 @@ def positive(input: Tensor) -> Tensor:
     if input._dtype is dtypes.bool_:
         raise RuntimeError("positive: the `+` operator, on a bool tensor, is not supported")
     return input
-
-
-def view_as_real(input: Tensor) -> Tensor:
-    """A complex tensor as a real one with a last dimension of real and imaginary parts.
-
-    In memory of its own, where ``torch.view_as_real`` gives a view.
-    """
-    if not input._dtype.is_complex:
-        raise RuntimeError(f"view_as_real is only supported for complex tensors, and this one is {input._dtype.name}")
-    return TENSORS.stack([TENSORS.real(input), TENSORS.imag(input)], input.ndim)
-
-
-def view_as_complex(input: Tensor) -> Tensor:
-    """A real tensor, whose last dimension of size 2 holds real and imaginary parts, as a complex one.
-
-    In memory of its own, where ``torch.view_as_complex`` gives a view.
-    """
-    if not input._dtype.is_floating_point:
-        raise RuntimeError(
-            f"view_as_complex is only supported for floating point tensors, but got a tensor of {input._dtype.name}"
-        )
-    if not input.ndim or input.shape[-1] != 2:
-        raise RuntimeError(f"view_as_complex: Tensor must have a last dimension of size 2, its shape is {input.shape}")
-    return TENSORS.complex(TENSORS.select(input, -1, 0), TENSORS.select(input, -1, 1))
 
 
 def argwhere(input: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is imported
     activation,
+    addition_of_products,
     arithmetic,
     attention,
     average_pooling,

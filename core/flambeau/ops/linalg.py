@@ -101,6 +101,7 @@ matmul.vjp(input=_matmul_input_vjp, other=_matmul_other_vjp)
 
 
 def check_dims(op: str, **operands: tuple[Any, int]) -> None:
+    """Raise RuntimeError unless each of ``operands`` (tensor, number) has that number of dimensions."""
     for name, (x, ndim) in operands.items():
         if len(x.shape) != ndim:
             raise RuntimeError(f"{op}: {name} must be a {ndim}-dim tensor, got the shape {list(x.shape)}")
@@ -114,15 +115,20 @@ def mm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
     return xp.matmul(input, mat2)
 
 
+def check_batches(op: str, a: Any, b: Any) -> None:
+    """Raise RuntimeError unless ``a`` and ``b`` are batches of matrices that can be multiplied."""
+    check_dims(op, batch1=(a, 3), batch2=(b, 3))
+    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
+        raise RuntimeError(
+            f"{op}: batch1 and batch2 must be of the shapes (b, m, n) and (b, n, p), got {list(a.shape)} and "
+            f"{list(b.shape)}"
+        )
+
+
 @composite(inline=True)
 def bmm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
     """Return the products of two batches of matrices: (b, m, n) (b, n, p) -> (b, m, p), without broadcasting."""
-    check_dims("bmm", input=(input, 3), mat2=(mat2, 3))
-    if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
-        raise RuntimeError(
-            f"bmm: batch1 and batch2 must be of the shapes (b, m, n) and (b, n, p), got {list(input.shape)} and "
-            f"{list(mat2.shape)}"
-        )
+    check_batches("bmm", input, mat2)
     return xp.matmul(input, mat2)
 
 
@@ -176,54 +182,6 @@ def ger(xp: Any, input: Tensor, vec2: Tensor) -> Tensor:
     return xp.outer(input, vec2)
 
 
-# -- sums of products ------------------------------------------------------------------------------------------------
-
-
-def _weighted(xp: Any, op: str, input: Any, product: Any, beta: Any, alpha: Any) -> Any:
-    if broadcast_shapes(op, input.shape, product.shape) != tuple(product.shape):
-        raise RuntimeError(
-            f"{op}: input of the shape {list(input.shape)} cannot be expanded to the product's {list(product.shape)}"
-        )
-    product = product if alpha == 1 else xp.mul(product, alpha)
-    if beta == 0:
-        return product  # whatever the input holds, NaN included
-    return xp.add(input if beta == 1 else xp.mul(input, beta), product)
-
-
-@composite(dtype="same", inplace=True)
-def addmm(xp: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """Return ``beta * input + alpha * (mat1 @ mat2)`` for matrices; ``input`` broadcasts to the product's shape."""
-    check_dims("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
-    matmul_shape("addmm", mat1.shape, mat2.shape)
-    return _weighted(xp, "addmm", input, xp.matmul(mat1, mat2), beta, alpha)
-
-
-@composite(dtype="same", inplace=True)
-def addmv(xp: Any, input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """Return ``beta * input + alpha * (mat @ vec)`` for a matrix and a vector."""
-    check_dims("addmv", mat=(mat, 2), vec=(vec, 1))
-    matmul_shape("addmv", mat.shape, vec.shape)
-    return _weighted(xp, "addmv", input, xp.matmul(mat, vec), beta, alpha)
-
-
-@composite(dtype="same", inplace=True)
-def addr(xp: Any, input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """Return ``beta * input + alpha * outer(vec1, vec2)``."""
-    return _weighted(xp, "addr", input, xp.outer(vec1, vec2), beta, alpha)
-
-
-@composite(dtype="same", inplace=True)
-def baddbmm(xp: Any, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """Return ``beta * input + alpha * bmm(batch1, batch2)``."""
-    return _weighted(xp, "baddbmm", input, xp.bmm(batch1, batch2), beta, alpha)
-
-
-@composite(dtype="same", inplace=True)
-def addbmm(xp: Any, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """Return ``beta * input + alpha * (sum over the batch of batch1[i] @ batch2[i])``."""
-    return _weighted(xp, "addbmm", input, xp.sum(xp.bmm(batch1, batch2), (0,), False), beta, alpha)
-
-
 # -- other products --------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +203,11 @@ def tensordot(xp: Any, a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         dims = (range(len(a.shape) - dims, len(a.shape)), range(dims))
     dims_a = [wrap_dim("tensordot", d, len(a.shape)) for d in ([dims[0]] if isinstance(dims[0], int) else dims[0])]
     dims_b = [wrap_dim("tensordot", d, len(b.shape)) for d in ([dims[1]] if isinstance(dims[1], int) else dims[1])]
+    if len(dims_a) == len(dims_b):
+        # A dimension of size 1 counts for each element of the other's: that one is summed.
+        pairs = [(d, e, a.shape[d], b.shape[e]) for d, e in zip(dims_a, dims_b, strict=True)]
+        a = _summed(xp, a, [d for d, _, m, n in pairs if n == 1 != m])
+        b = _summed(xp, b, [e for _, e, m, n in pairs if m == 1 != n])
     sizes_a, sizes_b = [a.shape[d] for d in dims_a], [b.shape[d] for d in dims_b]
     if sizes_a != sizes_b:
         raise RuntimeError(
@@ -258,6 +221,10 @@ def tensordot(xp: Any, a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     left = xp.reshape(xp.permute(a, (*free_a, *dims_a)), (numel([a.shape[d] for d in free_a]), inner_size))
     right = xp.reshape(xp.permute(b, (*dims_b, *free_b)), (inner_size, numel([b.shape[d] for d in free_b])))
     return xp.reshape(xp.matmul(left, right), shape)
+
+
+def _summed(xp: Any, x: Any, dims: list[int]) -> Any:
+    return xp.sum(x, tuple(dims), True) if dims else x
 
 
 @composite(inline=True)

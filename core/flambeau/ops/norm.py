@@ -38,18 +38,18 @@ def linalg_vector_norm(xp: Any, input: Tensor, ord: Number = 2, dim: Dims = None
     Args:
         ord: any number; ``inf`` gives the largest, ``-inf`` the smallest modulus, 0 the number of non-zero elements.
     """
+    kind = xp.dtype_of(input).to_real()
     if ord == 0:
-        return xp.sum(xp.to_dtype(xp.ne(input, 0), xp.dtype_of(input).to_real()), dim, keepdim)
+        return xp.sum(xp.to_dtype(xp.ne(input, 0), kind), dim, keepdim)
     size = xp.abs(input)
-    if ord == math.inf:
-        return xp.amax(size, dim, keepdim)
-    if ord == -math.inf:
-        return xp.amin(size, dim, keepdim)
+    if ord in (math.inf, -math.inf):
+        return (xp.amax if ord > 0 else xp.amin)(size, dim, keepdim)
     if ord == 1:
         return xp.sum(size, dim, keepdim)
     if ord == 2:
         return xp.sqrt(xp.sum(xp.mul(size, size), dim, keepdim))
-    return xp.pow(xp.sum(xp.pow(size, ord), dim, keepdim), 1.0 / ord)
+    # ml_dtypes' bfloat16 raised to a number is float32.
+    return xp.to_dtype(xp.pow(xp.sum(xp.pow(size, ord), dim, keepdim), 1.0 / ord), kind)
 
 
 @linalg_vector_norm.joint_vjp

@@ -285,10 +285,12 @@ def count_nonzero(xp: Xp, input: Tensor, dim: Dims = None) -> Tensor:
 @composite(dtype="float")
 def logsumexp(xp: Xp, input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """Return ``log(sum(exp(input)))`` over ``dim`` without overflow; -inf of nothing."""
-    if not count_of(input.shape, dim) or xp.dtype_of(input).is_complex:
+    if not count_of(input.shape, dim):
         return xp.log(xp.sum(xp.exp(input), dim, keepdim))
-    highest = xp.amax(input, dim, True)
+    highest = xp.amax(_real(xp, input), dim, True)
     highest = xp.where(xp.isfinite(highest), highest, 0.0)
+    if xp.dtype_of(input).is_complex:
+        highest = xp.to_dtype(highest, xp.dtype_of(input))
     total = xp.log(xp.sum(xp.exp(xp.sub(input, highest)), dim, keepdim))
     if not keepdim:
         highest = xp.reshape(highest, total.shape)

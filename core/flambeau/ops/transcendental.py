@@ -205,7 +205,11 @@ logit.vjp(input=_logit_gradient)
 
 @composite(dtype="promote", pointwise=True)
 def logaddexp(xp: Xp, input: Tensor, other: Tensor) -> Tensor:
-    """Return ``log(exp(input) + exp(other))`` without overflow."""
+    """Return ``log(exp(input) + exp(other))`` without overflow, for complex numbers too."""
+    if xp.dtype_of(input).is_complex:
+        larger = xp.ge(xp.real(input), xp.real(other))
+        high, low = xp.where(larger, input, other), xp.where(larger, other, input)
+        return xp.add(high, xp.log1p(xp.exp(xp.sub(low, high))))
     high = xp.maximum(input, other)
     difference = xp.neg(xp.abs(xp.sub(input, other)))
     # inf - inf is NaN: there the larger operand is the answer.
@@ -215,9 +219,15 @@ def logaddexp(xp: Xp, input: Tensor, other: Tensor) -> Tensor:
     return xp.where(endless, high, xp.add(high, xp.log1p(xp.exp(safe))))
 
 
+def _logaddexp_share(xp: Xp, g: Any, own: Any, other: Any, result: Any) -> Any:
+    if xp.dtype_of(own).is_complex:
+        return xp.mul(g, xp.conj(xp.exp(xp.sub(own, result))))
+    return xp.div(g, xp.add(xp.exp(xp.sub(other, own)), 1.0))
+
+
 logaddexp.vjp(
-    input=lambda xp, g, input, other: xp.div(g, xp.add(xp.exp(xp.sub(other, input)), 1.0)),
-    other=lambda xp, g, input, other: xp.div(g, xp.add(xp.exp(xp.sub(input, other)), 1.0)),
+    input=lambda xp, g, input, other, result: _logaddexp_share(xp, g, input, other, result),
+    other=lambda xp, g, input, other, result: _logaddexp_share(xp, g, other, input, result),
 )
 
 

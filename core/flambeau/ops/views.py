@@ -294,3 +294,66 @@ def _(input: Any) -> None:
         raise RuntimeError(
             f"imag is not implemented for tensors with non-complex dtypes; this one is {input._dtype.name}"
         )
+
+
+# -- complex numbers as pairs --------------------------------------------------------------------------------------------
+
+
+# Primitives: `view_dtype` has no gradient, and sees no pairs where the last stride is not 1.
+@primitive(view=True, public=("function",))
+def view_as_real(input: Tensor) -> Tensor:
+    """Return a view of a complex tensor as a real one with real and imaginary parts in a last dimension of size 2.
+
+    Raises:
+        RuntimeError: for a real tensor.
+    """
+    return Spec((*input.shape, 2), input.dtype.to_real())
+
+
+@primitive(view=True, public=("function",))
+def view_as_complex(input: Tensor) -> Tensor:
+    """Return a view of a real tensor, whose last dimension of size 2 holds real and imaginary parts, as a complex one.
+
+    Raises:
+        RuntimeError: when the dtype is not a floating-point one of at least 32 bits, the last dimension is not of size
+            2 with neighbours in memory, or another stride or the offset is not a multiple of 2.
+    """
+    return Spec(input.shape[:-1], input.dtype.to_complex())
+
+
+view_as_real.vjp(input=lambda xp, g: xp.complex(*_parts(xp, g)))
+view_as_complex.vjp(input=lambda xp, g: xp.stack([xp.real(g), xp.imag(g)], len(g.shape)))
+
+
+def _parts(xp: Xp, x: Any) -> list[Any]:
+    last = len(x.shape) - 1
+    return [xp.reshape(xp.slice(x, last, i, i + 1, 1), tuple(x.shape[:-1])) for i in (0, 1)]
+
+
+@view_as_real.check
+def _(input: Any) -> None:
+    if not input._dtype.is_complex:
+        raise RuntimeError(f"view_as_real is only supported for complex tensors, and this one is {input._dtype.name}")
+
+
+@view_as_complex.check
+def _(input: Any) -> None:
+    if not input._dtype.is_floating_point or input._dtype.itemsize < 4:
+        raise RuntimeError(
+            f"view_as_complex is only supported for float32 and float64 tensors, but got a tensor of "
+            f"{input._dtype.name}"
+        )
+    if not input.ndim or input.shape[-1] != 2:
+        raise RuntimeError(
+            f"view_as_complex: Tensor must have a last dimension of size 2, its shape is {list(input.shape)}"
+        )
+    if input.is_meta:
+        return
+    *strides, last = input.stride()
+    if last != 1:
+        raise RuntimeError(f"view_as_complex: Tensor must have a last dimension with stride 1, its stride is {last}")
+    if any(stride % 2 for stride in strides) or input.storage_offset() % 2:
+        raise RuntimeError(
+            f"view_as_complex: Tensor must have a stride and a storage offset divisible by 2 for all but last "
+            f"dimension, got {list(strides)} and {input.storage_offset()}"
+        )
