@@ -197,8 +197,7 @@ def imag(input: Array) -> Array:
 
 def view_as_real(input: Array) -> Array:
     """Complex numbers as pairs of real ones along a new last dimension, as a view."""
-    parts = input.real
-    return strided(parts, (*input.shape, 2), (*input.strides, parts.itemsize))
+    return input[..., None].view(input.real.dtype)
 
 
 def view_as_complex(input: Array) -> Array:
@@ -208,6 +207,8 @@ def view_as_complex(input: Array) -> Array:
         RuntimeError: when the pairs do not lie in memory as complex numbers do.
     """
     kind = numpy.complex64 if input.dtype == numpy.float32 else numpy.complex128
+    if not input.size:
+        return numpy.empty(input.shape[:-1], kind)
     try:
         return input.view(kind)[..., 0]
     except ValueError as error:

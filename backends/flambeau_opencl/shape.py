@@ -264,6 +264,8 @@ def view_as_complex(input: Array) -> Array:
         RuntimeError: when the pairs do not lie in memory as complex numbers do.
     """
     *strides, last = input.strides
+    if not input.size:
+        return empty(input.runtime, input.shape[:-1], input.dtype.to_complex())
     if last != 1 or any(step % 2 for step in strides) or input.offset % 2:
         raise RuntimeError(
             f"view_as_complex: Tensor must have a last dimension with stride 1 and other strides and an offset "

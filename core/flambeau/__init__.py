@@ -71,6 +71,7 @@ _LAZY = {
     "list_models": "catalogue", "get_model": "catalogue", "list_datasets": "catalogue", "get_dataset": "catalogue",
     "stft": "spectrogram", "istft": "spectrogram", "hann_window": "spectrogram", "hamming_window": "spectrogram",
     "blackman_window": "spectrogram", "bartlett_window": "spectrogram", "kaiser_window": "spectrogram",
+    "lobpcg": "lowrank", "pca_lowrank": "lowrank", "svd_lowrank": "lowrank",
     "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
     "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",

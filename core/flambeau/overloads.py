@@ -34,6 +34,7 @@ __all__ = [
     "einsum",
     "histogram",
     "histogramdd",
+    "lu",
     "searchsorted",
 ]
 
@@ -266,34 +267,90 @@ def cov(
     Args:
         correction: subtracted from the number of observations in the divisor; with ``aweights`` in the way of
             ``numpy.cov``.
-        fweights, aweights: integer frequencies and importance weights of the observations.
+        fweights, aweights: integer frequencies and floating-point importance weights of the observations.
+
+    Raises:
+        RuntimeError: for more than two dimensions, bools, and weights of another type or number, or negative ones.
     """
     if input.ndim > 2:
         raise RuntimeError(f"cov: expected input to have two or fewer dimensions but got the shape {list(input.shape)}")
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("cov: bool dtype is not supported for input")
     observed = input.reshape(1, -1) if input.ndim < 2 else input
+    _check_weights("fweights", fweights, observed.shape[1], "integral")
+    _check_weights("aweights", aweights, observed.shape[1], "floating point")
     weights = fweights if aweights is None else aweights if fweights is None else fweights * aweights
     divisor: Any
     if weights is None:
         divisor = max(observed.shape[1] - correction, 0)
-        centred = weighted = observed - observed.mean(1, keepdim=True)
+        centred = weighted = observed - observed.sum(1, keepdim=True) / observed.shape[1]
     else:
         total = weights.sum()
+        if observed.shape[1] and total.item() == 0:
+            raise RuntimeError("cov: weights sum to zero, can't be normalized")
         spread = 1 if aweights is None else (weights * aweights).sum() / total
         divisor = (total - correction * spread).clamp(min=0)
         centred = observed - (observed * weights).sum(1, keepdim=True) / total
         weighted = centred * weights
-    return (weighted @ centred.mH / divisor).squeeze()
+    return (centred @ weighted.mH / divisor).squeeze()
+
+
+def _check_weights(name: str, weights: Tensor | None, count: int, kind: str) -> None:
+    if weights is None:
+        return
+    if weights.ndim > 1:
+        raise RuntimeError(
+            f"cov: expected {name} to have one or fewer dimensions but got the shape {list(weights.shape)}"
+        )
+    floating = weights.dtype.is_floating_point
+    if floating != (kind == "floating point") or weights.dtype.is_complex or weights.dtype is dtypes.bool_:
+        raise RuntimeError(f"cov: expected {name} to have {kind} dtype but got {name} with {weights.dtype}")
+    if weights.numel() != count:
+        raise RuntimeError(
+            f"cov: expected {name} to have the same numel as there are observations in the input but got "
+            f"{weights.numel()} != {count}"
+        )
+    if count and weights.min().item() < 0:
+        raise RuntimeError(f"cov: {name} cannot be negative")
 
 
 def corrcoef(input: Tensor) -> Tensor:
     """Return the correlation matrix of variables (rows) observed in the columns (``torch.corrcoef``)."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"corrcoef: expected input to have two or fewer dimensions but got the shape {list(input.shape)}"
+        )
     matrix = cov(input)
     if matrix.ndim == 0:
         return matrix / matrix
     variance = matrix.diagonal()
     deviation = (variance.real if matrix.is_complex() else variance).sqrt()
     matrix = matrix / deviation[:, None] / deviation[None, :]
-    return matrix if matrix.is_complex() else matrix.clamp(-1, 1)
+    if matrix.is_complex():
+        return TENSORS.complex(matrix.real.clamp(-1, 1), matrix.imag.clamp(-1, 1))
+    return matrix.clamp(-1, 1)
+
+
+LUResult = namedtuple("LUResult", ("LU", "pivots"))
+LUInfosResult = namedtuple("LUInfosResult", ("LU", "pivots", "infos"))
+
+
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
+    """Return the LU decomposition ``(LU, pivots)`` of matrices (``torch.lu``, the older ``linalg.lu_factor``).
+
+    Args:
+        pivot: exchange rows for the largest pivots.
+        get_infos: return ``(LU, pivots, infos)`` and raise nothing where a matrix is singular.
+    """
+    from flambeau import linalg
+
+    packed, pivots, info = linalg.lu_factor_ex(A, pivot=pivot, check_errors=not get_infos)
+    result = LUInfosResult(packed, pivots, info) if get_infos else LUResult(packed, pivots)
+    return result if out is None else write_out(OPS["linalg_lu_factor_ex"], result, out)
+
+
+for _function in (corrcoef, cov, lu):
+    setattr(Tensor, _function.__name__, _function)
 
 
 class TensorType(type):

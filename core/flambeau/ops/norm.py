@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from flambeau.dtypes import FLOATING, int64
 from flambeau.ops.declare import composite
 from flambeau.ops.linalg import swap
 from flambeau.ops.spec import wrap_dim
@@ -163,6 +164,60 @@ def dist(xp: Any, input: Tensor, other: Tensor, p: Number = 2) -> Tensor:
     return xp.linalg_vector_norm(difference, p, tuple(range(len(difference.shape))), False)
 
 
+@composite(inline=True, public=("function",))
+def frobenius_norm(xp: Any, input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """Return the root of the sum of the squared moduli over one or two dimensions, or over all."""
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(dims) > 2:
+        raise RuntimeError(f"frobenius_norm: Expected at most 2 dimensions, but got {len(dims)} dimensions instead")
+    wrapped = tuple(wrap_dim("frobenius_norm", d, len(input.shape)) for d in dims or range(len(input.shape)))
+    return xp.linalg_vector_norm(input, 2, wrapped, keepdim)
+
+
+@composite(inline=True, public=("function",))
+def nuclear_norm(xp: Any, input: Tensor, dim: Any = (-2, -1), keepdim: bool = False) -> Tensor:
+    """Return the sum of the singular values of matrices, which lie in the two dimensions ``dim``."""
+    return xp.linalg_matrix_norm(input, "nuc", dim, keepdim)
+
+
+@composite(inline=True, public=("function",))
+def norm_except_dim(xp: Any, v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
+    """Return the ``pow``-norm over all dimensions but ``dim``, which are kept with size 1; over all for ``dim`` -1."""
+    kept = None if dim == -1 else wrap_dim("norm_except_dim", dim, len(v.shape))
+    others = tuple(d for d in range(len(v.shape)) if d != kept)
+    return xp.linalg_vector_norm(v, pow, others, kept is not None) if others else xp.abs(v)
+
+
+@composite(dtype="same", inplace=True)
+def renorm(xp: Any, input: Tensor, p: Number, dim: int, maxnorm: Number) -> Tensor:
+    """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``.
+
+    Raises:
+        RuntimeError: when ``p`` is not positive, ``maxnorm`` negative, or the input has less than two dimensions.
+    """
+    dim = _check_renorm(input, p, dim, maxnorm)
+    others = tuple(d for d in range(len(input.shape)) if d != dim)
+    size = xp.linalg_vector_norm(input, p, others, True)
+    factor = xp.where(
+        xp.gt(size, maxnorm), xp.div(xp.full_like(size, maxnorm), xp.add(size, 1e-7)), xp.full_like(size, 1)
+    )
+    return scale(xp, input, factor)
+
+
+def _check_renorm(input: Any, p: Any, dim: int, maxnorm: Any) -> int:
+    if isinstance(p, complex) or isinstance(maxnorm, complex):
+        raise RuntimeError(f"renorm: p and maxnorm must be real-valued, got {p} and {maxnorm}")
+    if p <= 0:
+        raise RuntimeError(f"renorm: non-positive norm not supported, got p={p}")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0, got {maxnorm}")
+    if len(input.shape) < 2:
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {len(input.shape)} dimensions: {list(input.shape)}"
+        )
+    return wrap_dim("renorm", dim, len(input.shape))
+
+
 # -- distances -------------------------------------------------------------------------------------------------------
 
 _DIRECT = 25  # PyTorch's bound: beyond it a matrix product is worth its loss of precision
@@ -247,3 +302,29 @@ def _euclidean_vjp(xp: Any, g: Any, needs: tuple[bool, ...], x1: Any, x2: Any, r
         return xp.sum_to_size(xp.sub(xp.mul(total, own), xp.matmul(weights, other)), own.shape)
 
     return (toward(x1, x2, weights) if needs[0] else None, toward(x2, x1, swap(xp, weights)) if needs[1] else None)
+
+
+@composite(inline=True, public=("function", "functional"))
+def pdist(xp: Any, input: Tensor, p: Number = 2) -> Tensor:
+    """Return the distances between all pairs of rows i < j: (n, d) -> (n (n - 1) / 2).
+
+    Args:
+        p: the norm of the differences, not negative.
+    """
+    if len(input.shape) != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {len(input.shape)}D")
+    if xp.dtype_of(input).category < FLOATING:
+        raise RuntimeError(f"pdist only supports floating-point dtypes, got {xp.dtype_of(input)}")
+    if p < 0:
+        raise RuntimeError(f"pdist: only supports non-negative p values, got {p}")
+    n = input.shape[0]
+    where = xp.device_of(input)
+    # Row i meets rows i + 1 ... n - 1: their distances lie one after the other.
+    later = [xp.arange(i + 1, n, 1, int64, where) for i in range(n)]
+    earlier = [xp.full((n - 1 - i,), i, int64, where) for i in range(n)]
+    if n < 2:
+        return xp.sum(xp.slice(input, 0, 0, 0, 1), (1,), False)
+    pairs = xp.sub(
+        xp.index_select(input, 0, xp.cat(earlier, 0)), xp.index_select(input, 0, xp.cat(later, 0))
+    )
+    return xp.linalg_vector_norm(pairs, p, (1,), False)

@@ -347,7 +347,7 @@ def _(input: Any) -> None:
         raise RuntimeError(
             f"view_as_complex: Tensor must have a last dimension of size 2, its shape is {list(input.shape)}"
         )
-    if input.is_meta:
+    if input.is_meta or not input.numel():
         return
     *strides, last = input.stride()
     if last != 1:

@@ -398,7 +398,7 @@ def test_pinv_lstsq_rank_and_cond(m, n, dtype):
     t = flambeau.tensor
     np.testing.assert_allclose(linalg.pinv(t(a)).numpy(), np.linalg.pinv(a), atol=1e-12)
     check_gradients(linalg.pinv, a)
-    result = linalg.lstsq(t(a), t(b))
+    result = linalg.lstsq(t(a), t(b), driver="gelsd")
     expected = np.linalg.lstsq(a, b, rcond=None)
     np.testing.assert_allclose(result.solution.numpy(), expected[0], atol=1e-10)
     assert result.rank.item() == expected[2]
@@ -429,10 +429,6 @@ def test_errors_are_of_the_right_kind():
         linalg.det(flambeau.tensor([[1, 2], [3, 4]]))
     with pytest.raises(RuntimeError, match=r"linalg.solve: Incompatible shapes of A and B: \[2, 2\] and \[3, 1\]"):
         linalg.solve(flambeau.eye(2), flambeau.zeros(3, 1))
-    with pytest.raises(
-        RuntimeError, match="the gradient with respect to U and Vh of the full decomposition is not defined"
-    ):
-        linalg.svd(leaf(normal(3, 2))).U.sum().backward()
 
 
 # -- statistics -----------------------------------------------------------------------------------------------------
