@@ -14,6 +14,8 @@ from flambeau.conversion import from_numpy, tensor, transfer
 from flambeau.dtypes import dtype
 from flambeau.ops import spec, subscript
 from flambeau.ops.call import TENSORS
+from flambeau.ops.declare import OPS
+from flambeau.ops.entry import write_out
 from flambeau.tensor import Size, Tensor
 
 __all__ = [
@@ -188,7 +190,10 @@ def conj(input: Tensor) -> Tensor:
     return TENSORS.conj(input) if input._dtype.is_complex else input
 
 
-conj_physical = conj
+def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The complex conjugate of each element, in memory of its own; a real tensor itself."""
+    result = conj(input)
+    return result if out is None else write_out(OPS["conj"], result, out)
 
 
 def resolve_conj(input: Tensor) -> Tensor:

@@ -45,7 +45,9 @@ def _eigh_vjp(xp: Any, g: Any, needs: tuple[bool, ...], results: Any) -> tuple[A
     if g_values is not None:
         spread = xp.diag_embed(xp.to_dtype(g_values, kind) if kind.is_complex else g_values)
         inner = spread if inner is None else xp.add(inner, spread)
-    return (xp.matmul(xp.matmul(vectors, inner), adjoint(xp, vectors)),)
+    result = xp.matmul(xp.matmul(vectors, inner), adjoint(xp, vectors))
+    # The Hermitian part: both triangles stand for the one that is read.
+    return (xp.mul(xp.add(result, adjoint(xp, result)), 0.5),)
 
 
 # A primitive: the QR algorithm for matrices without symmetry iterates until it converges, which no fixed composition of

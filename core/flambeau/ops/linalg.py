@@ -224,7 +224,7 @@ def tensordot(xp: Any, a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
 
 
 def _summed(xp: Any, x: Any, dims: list[int]) -> Any:
-    return xp.sum(x, tuple(dims), True) if dims else x
+    return xp.sum(x, tuple(dims), True, dtype=xp.dtype_of(x)) if dims else x
 
 
 @composite(inline=True)

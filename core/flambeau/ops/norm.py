@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau.dtypes import FLOATING, int64
+from flambeau.dtypes import FLOATING, float32, int64
 from flambeau.ops.declare import composite
 from flambeau.ops.linalg import swap
 from flambeau.ops.spec import wrap_dim
@@ -42,15 +42,27 @@ def linalg_vector_norm(xp: Any, input: Tensor, ord: Number = 2, dim: Dims = None
     kind = xp.dtype_of(input).to_real()
     if ord == 0:
         return xp.sum(xp.to_dtype(xp.ne(input, 0), kind), dim, keepdim)
+    if ord < 0 or ord == math.inf:
+        _check_not_empty(input, ord, dim)
     size = xp.abs(input)
     if ord in (math.inf, -math.inf):
         return (xp.amax if ord > 0 else xp.amin)(size, dim, keepdim)
     if ord == 1:
         return xp.sum(size, dim, keepdim)
+    if kind.itemsize < 4:
+        size = xp.to_dtype(size, float32)  # powers of large 16-bit numbers overflow, and sums of many lose digits
     if ord == 2:
-        return xp.sqrt(xp.sum(xp.mul(size, size), dim, keepdim))
-    # ml_dtypes' bfloat16 raised to a number is float32.
+        return xp.to_dtype(xp.sqrt(xp.sum(xp.mul(size, size), dim, keepdim)), kind)
     return xp.to_dtype(xp.pow(xp.sum(xp.pow(size, ord), dim, keepdim), 1.0 / ord), kind)
+
+
+def _check_not_empty(input: Any, ord: Any, dim: tuple[int, ...]) -> None:
+    empty = [d for d in dim if input.shape[d] == 0]
+    if empty:
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {ord} norm on the dimension {empty[0]} because this dimension is "
+            "empty and the operation does not have an identity"
+        )
 
 
 @linalg_vector_norm.joint_vjp
@@ -96,7 +108,9 @@ def linalg_matrix_norm(xp: Any, input: Tensor, ord: Any = "fro", dim: Any = (-2,
         raise RuntimeError(f"linalg.matrix_norm: dims must be different, got {tuple(dim)}")
     if ord == "fro":
         return xp.linalg_vector_norm(input, 2, (rows, columns), keepdim)
-    if ord in (1, -1, math.inf, -math.inf):
+    if ord in (1, 2, math.inf) and 0 in (input.shape[rows], input.shape[columns]):
+        result = xp.sum(xp.abs(input), (rows, columns), True)  # of nothing: 0
+    elif ord in (1, -1, math.inf, -math.inf):
         summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
         sums = xp.sum(xp.abs(input), (summed,), True)
         result = (xp.amax if ord > 0 else xp.amin)(sums, (kept,), True)
