@@ -6,4 +6,6 @@ THEMES = (
     "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "activation", "loss",
     "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer", "bits",
     "differences",
+    "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation", "loss",
+    "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
 )  # fmt: skip

@@ -197,6 +197,49 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3, 2), make(4, 2, low=3, high=5))
 
 
+@case("pdist", lambda x, p=2: np.array([np.linalg.norm(a - b, p) for i, a in enumerate(x) for b in x[i + 1 :]]))
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(4, 3))
+    yield sample(make(3, 2), 1)
+    yield sample(make(3, 2), INF)
+
+
+@case("frobenius_norm", lambda x, dim=(), keepdim=False: _vector_norm(x, 2, dim or None, keepdim), dtypes=FIELD)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4))
+    yield sample(make(3, 4), (1,), True)
+
+
+@case("nuclear_norm", lambda x, dim=(-2, -1), keepdim=False: np.linalg.norm(x, "nuc", dim, keepdim), dtypes=FIELD)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4))
+    yield sample(make(2, 3, 4), (0, 2), True)
+
+
+@case("norm_except_dim", lambda v, pow=2, dim=0: _norm_except(v, pow, dim), dtypes=FIELD)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4))
+    yield sample(make(2, 3, 4), 1, 1)
+    yield sample(make(3, 4), 2, -1)
+
+
+def _norm_except(v: Any, pow: int, dim: int) -> Any:
+    others = tuple(d for d in range(v.ndim) if d != dim)
+    return np.linalg.vector_norm(v, ord=pow, axis=others, keepdims=dim >= 0)
+
+
+def _renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
+    size = _norm_except(x, p, dim % x.ndim)
+    return x * np.where(size > maxnorm, maxnorm / (size + 1e-7), 1)
+
+
+@case("renorm", _renorm, dtypes=FIELD)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4), 2, 0, 2.0)
+    yield sample(make(2, 3, 4), 1, -1, 5)
+    yield sample(make(3, 4), 3, 1, 100)
+
+
 # -- matrices ----------------------------------------------------------------------------------------------------------
 
 

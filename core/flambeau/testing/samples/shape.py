@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.testing.database import ALL, COMPLEXES, NUMBERS, Maker, Sample, case, sample
+from flambeau.testing.database import ALL, COMPLEXES, FLOATS, NUMBERS, Maker, Sample, case, sample
 
 FEW = ("float32", "float64", "int64", "bool", "complex64", "complex128")
 
@@ -143,6 +143,18 @@ def _(make: Maker) -> Iterator[Sample]:
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3))
     yield sample(make())
+
+
+@case("view_as_real", lambda x: np.stack([x.real, x.imag], -1), dtypes=COMPLEXES, strided=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for shape in ((), (3,), (2, 3), (0, 2)):
+        yield sample(make(*shape))
+
+
+@case("view_as_complex", lambda x: x[..., 0] + 1j * x[..., 1], dtypes=FLOATS, strided=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for shape in ((2,), (3, 2), (2, 3, 2), (0, 2)):
+        yield sample(make(*shape))
 
 
 @case("imag", lambda x: x.imag, dtypes=COMPLEXES)
