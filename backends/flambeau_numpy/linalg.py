@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy
 
+from flambeau_numpy import elimination
+
 Array = Any
 
 
@@ -68,5 +70,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
         "linalg_eig": eig,
         "linalg_inv": numpy.linalg.inv,
         "linalg_det": numpy.linalg.det,
+        **elimination.FUNCTIONS,
     }.items()
 }

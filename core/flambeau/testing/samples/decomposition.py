@@ -18,7 +18,7 @@ def _lu(a: Any, pivot: bool = True) -> tuple[Any, Any, Any]:
     """The decomposition of each matrix, row by row; pivots are compared as LAPACK does."""
     *lead, m, n = a.shape
     k = min(m, n)
-    packed = a.copy().reshape(-1, m, n)
+    packed = a.copy().reshape(int(np.prod(lead)), m, n)
     pivots = np.zeros((len(packed), k), np.int32)
     info = np.zeros(len(packed), np.int32)
     for matrix, order, number in zip(packed, pivots, range(len(packed)), strict=True):
@@ -44,7 +44,7 @@ def _(make: Maker) -> Iterator[Sample]:
 
 
 def _order(pivots: Any, m: int) -> Any:
-    orders = []
+    orders: list[Any] = []
     for row in pivots.reshape(-1, pivots.shape[-1]):
         order = np.arange(m)
         for i, p in enumerate(row):
