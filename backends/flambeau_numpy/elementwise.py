@@ -214,7 +214,7 @@ def logaddexp(input: Array, other: Array) -> Array:
         return numpy.logaddexp(input, other)
     larger = input.real >= other.real
     high, low = numpy.where(larger, input, other), numpy.where(larger, other, input)
-    return high + numpy.log1p(numpy.exp(low - high))
+    return numpy.add(high, numpy.log1p(numpy.exp(numpy.subtract(low, high))))
 
 
 def _in_place(ufunc: numpy.ufunc) -> Kernel:

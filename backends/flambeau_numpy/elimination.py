@@ -1,4 +1,4 @@
-"""Elimination, which NumPy has no functions for: LU decompositions, triangular systems, failing Cholesky decompositions.
+"""Elimination, which NumPy has no functions for: LU, triangular systems, Cholesky decompositions that fail.
 
 Loops go over columns and blocks of them; the matrices of a batch are done together.
 """

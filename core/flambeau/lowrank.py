@@ -21,8 +21,8 @@ def svd_lowrank(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return U (..., m, q), S (..., q) and V (..., n, q) with ``A - M`` about ``U diag(S) V^H``.
 
-    Halko, Martinsson and Tropp, "Finding structure with randomness", 2009, algorithms 4.4 and 5.1: the result is random,
-    and close to the best where singular values fall off after the q first.
+    Halko, Martinsson and Tropp, "Finding structure with randomness", 2009, algorithms 4.4 and 5.1: the result is
+    random, and close to the best where singular values fall off after the q first.
 
     Args:
         q: how many singular values; a little more than the rank.
@@ -32,7 +32,9 @@ def svd_lowrank(
     q, niter = 6 if q is None else q, 2 if niter is None else niter
     m, n = A.shape[-2:]
     if not 0 <= q <= min(m, n):
-        raise ValueError(f"svd_lowrank: q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}")
+        raise ValueError(
+            f"svd_lowrank: q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}"
+        )
     if niter < 0:
         raise ValueError(f"svd_lowrank: niter(={niter}) must be non-negative integer")
     shifted = A if M is None else A - M.expand(A.shape)
@@ -54,9 +56,7 @@ def _range_of(A: Tensor, q: int, niter: int) -> Tensor:
     return Q
 
 
-def pca_lowrank(
-    A: Tensor, q: int | None = None, center: bool = True, niter: int = 2
-) -> tuple[Tensor, Tensor, Tensor]:
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     """Return the principal components of rows: :func:`svd_lowrank` of A less the mean of its rows.
 
     The columns of V are the principal directions, ``A @ V[:, :k]`` projects on the k first, and
@@ -69,7 +69,9 @@ def pca_lowrank(
     m, n = A.shape[-2:]
     q = min(6, m, n) if q is None else q
     if not 0 <= q <= min(m, n):
-        raise ValueError(f"pca_lowrank: q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}")
+        raise ValueError(
+            f"pca_lowrank: q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}"
+        )
     if niter < 0:
         raise ValueError(f"pca_lowrank: niter(={niter}) must be non-negative integer")
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
@@ -113,8 +115,12 @@ def lobpcg(
         raise NotImplementedError("lobpcg: tracker is not supported; pass None")
     if method not in (None, "basic", "ortho"):
         raise ValueError(f"lobpcg: method must be 'basic' or 'ortho', got {method!r}")
-    k = k if k is not None else X.shape[-1] if X is not None else 1
-    n = k if n is None and X is None else X.shape[-1] if X is not None else n
+    if k is None:
+        k = 1 if X is None else X.shape[-1]
+    if X is not None:
+        n = X.shape[-1]
+    elif n is None:
+        n = k
     if not 1 <= k <= n or 3 * n > m:
         raise ValueError(
             f"lobpcg: the size of A, {m}, must be at least three times the size of the subspace, {n}, and that at "
@@ -139,14 +145,14 @@ def _iterate(
     tol = finfo(A.dtype).eps ** 0.5 if tol is None else tol
     limit = 1000 if niter is None else niter
     norm_a = TENSORS.linalg_matrix_norm(A, "fro")
-    norm_b = 1.0 if B is None else TENSORS.linalg_matrix_norm(B, "fro")
+    norm_b = TENSORS.new_full(A, (), 1) if B is None else TENSORS.linalg_matrix_norm(B, "fro")
     values, X = _rayleigh_ritz(A, B, X, n, largest)
     before = None
     step = 0
     while limit < 0 or step < limit:
         residual = A @ X - (X if B is None else B @ X) * values.unsqueeze(-2)
         size = TENSORS.linalg_vector_norm(residual, 2, (residual.ndim - 2,), False)
-        bound = (norm_a.unsqueeze(-1) + values.abs() * (norm_b if B is None else norm_b.unsqueeze(-1))) * tol
+        bound = (norm_a.unsqueeze(-1) + values.abs() * norm_b.unsqueeze(-1)) * tol
         if bool((size <= bound).all()):
             break
         directions = [X, residual if iK is None else iK @ residual]

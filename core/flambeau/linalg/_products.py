@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from flambeau.dtypes import promote_types
 from flambeau.linalg._arguments import check_square, finish, run

@@ -116,9 +116,7 @@ def _check_pivots(op: str, pivots: Tensor) -> None:
         raise RuntimeError(f"linalg.{op}: pivots should be a Tensor of int32, got {pivots.dtype}")
 
 
-def ldl_solve(
-    LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False, out: Tensor | None = None
-) -> Tensor:
+def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False, out: Tensor | None = None) -> Tensor:
     """Return X with ``A X = B`` from what :func:`ldl_factor` returned for A, with the same ``hermitian``."""
     check_square("ldl_solve", LD=LD)
     check("ldl_solve", LD=LD, B=B)
@@ -212,9 +210,7 @@ def tensorinv(A: Tensor, ind: int = 2, *, out: Tensor | None = None) -> Tensor:
     return finish(run("linalg_tensorinv", A, ind), out)
 
 
-def tensorsolve(
-    A: Tensor, B: Tensor, dims: Sequence[int] | None = None, *, out: Tensor | None = None
-) -> Tensor:
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return X with ``tensordot(A, X, X.ndim) = B``.
 
     Args:

@@ -103,9 +103,7 @@ def _columns(xp: Any, x: Any, start: int, end: int) -> Any:
 
 
 @linalg_qr.joint_vjp
-def _qr_vjp(
-    xp: Any, g: Any, needs: tuple[bool, ...], A: Any, results: Any
-) -> tuple[Any, ...]:
+def _qr_vjp(xp: Any, g: Any, needs: tuple[bool, ...], A: Any, results: Any) -> tuple[Any, ...]:
     (q, r), (g_q, g_r) = results, g
     g_q = xp.full_like(q, 0) if g_q is None else g_q
     g_r = xp.full_like(r, 0) if g_r is None else g_r

@@ -117,9 +117,7 @@ def orgqr(xp: Any, input: Tensor, input2: Tensor) -> Tensor:
 
 
 @composite(inline=True)
-def ormqr(
-    xp: Any, input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False
-) -> Tensor:
+def ormqr(xp: Any, input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Return the product of Q, given by reflectors, and a matrix, without forming Q.
 
     Args:

@@ -48,7 +48,6 @@ def linalg_ldl_factor_ex(xp: Any, A: Tensor, hermitian: bool = False) -> tuple[T
     """
     check_square("linalg.ldl_factor", A)
     *lead, n, _ = A.shape
-    last = len(A.shape) - 1
     rows = xp.arange(0, n, 1, int64, xp.device_of(A))
     work = _whole(xp, A, hermitian)
     pivots = xp.new_full(A, (*lead, n), 0, int64)

@@ -15,7 +15,7 @@ Tensor = Any
 Number = Any
 
 
-# -- singular values that count as zero --------------------------------------------------------------------------------
+# -- singular values that count as zero ------------------------------------------------------------------------------
 
 
 def _large_values(xp: Any, s: Any, shape: tuple[int, ...], atol: Any, rtol: Any) -> Any:
@@ -112,7 +112,7 @@ def linalg_cond(xp: Any, A: Tensor, p: Any = None) -> Tensor:
     return xp.where(xp.eq(info, 0), product, xp.full_like(product, math.inf))
 
 
-# -- solving, with a word on what went wrong ---------------------------------------------------------------------------
+# -- solving, with a word on what went wrong -------------------------------------------------------------------------
 
 
 @composite(inline=True, public=())
@@ -160,7 +160,7 @@ def pinverse(xp: Any, input: Tensor, rcond: Number = 1e-15) -> Tensor:
     return xp.linalg_pinv(input, 0.0, rcond)
 
 
-# -- the exponential -----------------------------------------------------------------------------------------------------
+# -- the exponential -------------------------------------------------------------------------------------------------
 
 # Higham, "The scaling and squaring method for the matrix exponential revisited", 2005: the coefficients of the Pade
 # approximants p(A) / p(-A) of degrees 7 and 13, and up to which norm they are exact to single and double precision.

@@ -338,7 +338,5 @@ def pdist(xp: Any, input: Tensor, p: Number = 2) -> Tensor:
     earlier = [xp.full((n - 1 - i,), i, int64, where) for i in range(n)]
     if n < 2:
         return xp.sum(xp.slice(input, 0, 0, 0, 1), (1,), False)
-    pairs = xp.sub(
-        xp.index_select(input, 0, xp.cat(earlier, 0)), xp.index_select(input, 0, xp.cat(later, 0))
-    )
+    pairs = xp.sub(xp.index_select(input, 0, xp.cat(earlier, 0)), xp.index_select(input, 0, xp.cat(later, 0)))
     return xp.linalg_vector_norm(pairs, p, (1,), False)

@@ -1,4 +1,4 @@
-"""LU, LDL, Householder reflectors, eigenvalues, the exponential and what is solved with them, against NumPy and SciPy."""
+"""LU, LDL, reflectors, eigenvalues, the exponential and what is solved with them, against NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_singular_matrices_are_named():
         linalg.inv_ex(singular, check_errors=True)
     assert linalg.solve_ex(singular, flambeau.ones(2, 2)).info.tolist() == [0, 2]
     assert linalg.cond(singular[1], 1).item() == float("inf")
-    L, info = linalg.cholesky_ex(flambeau.tensor([[4.0, 2.0], [2.0, -3.0]]))
+    _, info = linalg.cholesky_ex(flambeau.tensor([[4.0, 2.0], [2.0, -3.0]]))
     assert info.item() == 2
     with pytest.raises(linalg.LinAlgError, match="the leading minor of order 2 is not positive-definite"):
         linalg.cholesky_ex(flambeau.tensor([[4.0, 2.0], [2.0, -3.0]]), check_errors=True)
@@ -153,7 +153,9 @@ def test_householder_products(m, n, dtype):
 def test_householder_errors():
     with pytest.raises(RuntimeError, match="input.shape\\[-1\\] must be greater than or equal to tau.shape\\[-1\\]"):
         linalg.householder_product(flambeau.zeros(3, 2), flambeau.zeros(3))
-    with pytest.raises(RuntimeError, match="ormqr: other.shape\\[-2\\] must be equal to input.shape\\[-2\\], got 2 and 3"):
+    with pytest.raises(
+        RuntimeError, match="ormqr: other.shape\\[-2\\] must be equal to input.shape\\[-2\\], got 2 and 3"
+    ):
         flambeau.ormqr(flambeau.zeros(3, 2), flambeau.zeros(2), flambeau.zeros(2, 3))
 
 
@@ -185,7 +187,7 @@ def test_losses_that_depend_on_a_phase_are_refused(name):
 @pytest.mark.parametrize("UPLO", ["L", "U"])
 def test_eigh_reads_one_triangle(UPLO):
     a = normal(3, 3)
-    values, vectors = linalg.eigh(flambeau.tensor(a), UPLO)
+    values, _ = linalg.eigh(flambeau.tensor(a), UPLO)
     np.testing.assert_allclose(values.numpy(), np.linalg.eigvalsh(a, UPLO))
     given = leaf(a)
     linalg.eigh(given, UPLO).eigenvectors.abs().sum().backward()
@@ -236,7 +238,9 @@ def test_the_gradient_of_a_determinant_at_any_rank(rank, dtype):
     check_gradients(flambeau.det, a)
     given = leaf(a[0])
     flambeau.det(given).real.backward()
-    minors = [[np.linalg.det(np.delete(np.delete(a[0], i, 0), j, 1)) * (-1) ** (i + j) for j in range(4)] for i in range(4)]
+    minors = [
+        [np.linalg.det(np.delete(np.delete(a[0], i, 0), j, 1)) * (-1) ** (i + j) for j in range(4)] for i in range(4)
+    ]
     np.testing.assert_allclose(given.grad.numpy(), np.conj(minors), atol=1e-10)
 
 
@@ -321,7 +325,9 @@ def test_pinv_and_rank_of_hermitian_matrices(dtype):
     a = a @ a.conj().swapaxes(-1, -2) * np.array([1, -1])[:, None, None]
     read = np.tril(a) + np.triu(RANDOM.standard_normal((4, 4)), 1)
     given = flambeau.tensor(read)
-    np.testing.assert_allclose(linalg.pinv(given, hermitian=True, rtol=1e-10).numpy(), np.linalg.pinv(a, 1e-10), atol=1e-8)
+    np.testing.assert_allclose(
+        linalg.pinv(given, hermitian=True, rtol=1e-10).numpy(), np.linalg.pinv(a, 1e-10), atol=1e-8
+    )
     assert linalg.matrix_rank(given, hermitian=True, rtol=1e-10).tolist() == [2, 2]
 
 

@@ -8,4 +8,6 @@ THEMES = (
     "differences",
     "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation", "loss",
     "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
+    "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation",
+    "loss", "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
 )  # fmt: skip

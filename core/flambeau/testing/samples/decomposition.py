@@ -62,9 +62,15 @@ def _(make: Maker) -> Iterator[Sample]:
 def _unpacked(lu: Any, pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> tuple[Any, Any, Any]:
     m, n = lu.shape[-2:]
     k = min(m, n)
-    p, lower, upper = np.swapaxes(np.eye(m)[_order(pivots, m)], -1, -2), np.tril(lu[..., :k], -1), np.triu(lu[..., :k, :])
-    return p if unpack_pivots else np.zeros(0), lower + np.eye(m, k) if unpack_data else np.zeros(0), (
-        upper if unpack_data else np.zeros(0)
+    p, lower, upper = (
+        np.swapaxes(np.eye(m)[_order(pivots, m)], -1, -2),
+        np.tril(lu[..., :k], -1),
+        np.triu(lu[..., :k, :]),
+    )
+    return (
+        p if unpack_pivots else np.zeros(0),
+        lower + np.eye(m, k) if unpack_data else np.zeros(0),
+        (upper if unpack_data else np.zeros(0)),
     )
 
 
@@ -81,8 +87,10 @@ def _solved_with_lu(lu: Any, pivots: Any, b: Any, left: bool = True, adjoint: bo
     p, lower, upper = _unpacked(lu, pivots)
     a = p @ lower @ upper
     a = np.swapaxes(a, -1, -2).conj() if adjoint else a
-    return np.linalg.solve(a, b) if left else np.swapaxes(
-        np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2
+    return (
+        np.linalg.solve(a, b)
+        if left
+        else np.swapaxes(np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
     )
 
 
@@ -107,7 +115,9 @@ def indefinite(make: Maker, *shape: int, hermitian: bool = False) -> Any:
     x = make(*shape, shape[-1])
     turned = TENSORS.transpose(TENSORS.conj(x) if hermitian and make.is_complex else x, -2, -1)
     heavy = make.values(np.eye(shape[-1]) * 0.2)
-    return TENSORS.add(TENSORS.sub(TENSORS.add(x, turned), TENSORS.diag_embed(TENSORS.diagonal(x, 0, -2, -1) * 2)), heavy)
+    return TENSORS.add(
+        TENSORS.sub(TENSORS.add(x, turned), TENSORS.diag_embed(TENSORS.diagonal(x, 0, -2, -1) * 2)), heavy
+    )
 
 
 # No reference but what is solved with it: the decomposition is checked in tests/core/ops/test_linalg_lu.py.
@@ -180,7 +190,12 @@ def _(make: Maker) -> Iterator[Sample]:
 
 
 # As for linalg_cholesky, the gradient is that of Hermitian matrices: see tests/core/ops/test_linalg_lu.py.
-@case("linalg_cholesky_ex", lambda a: (np.linalg.cholesky(a), np.zeros(a.shape[:-2], np.int32)), gradients=False, **MATRICES)
+@case(
+    "linalg_cholesky_ex",
+    lambda a: (np.linalg.cholesky(a), np.zeros(a.shape[:-2], np.int32)),
+    gradients=False,
+    **MATRICES,
+)
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(positive(make, 3))
     yield sample(make(0, 0))
