@@ -585,6 +585,8 @@ class Tensor:
         """Fill with the number of trials of probability ``p`` up to the first success (``torch.Tensor.geometric_``)."""
     def geqrf(self) -> tuple[Tensor, Tensor]:
         """Return the QR decomposition as LAPACK keeps it, as a named tuple ``(a, tau)``."""
+    def ger(self, vec2: Tensor) -> Tensor:
+        """Alias of :func:`outer`."""
     def greater(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input > other``."""
     def greater_(self, other: Tensor | _Number) -> Tensor:
@@ -760,8 +762,6 @@ class Tensor:
         """Return the LU decomposition ``(LU, pivots)`` of matrices (``torch.lu``, the older ``linalg.lu_factor``)."""
     def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
         """Return X with ``A X = input`` from A's decomposition (see :func:`flambeau.linalg.lu_factor`)."""
-    def lu_unpack(self, LU_pivots: Tensor, unpack_data: _bool=True, unpack_pivots: _bool=True) -> tuple[Tensor, Tensor, Tensor]:
-        """Return P, L and U of ``A = P L U``, as a named tuple ``(P, L, U)``, from what ``linalg.lu_factor`` returns."""
     def masked_fill(self, mask: Tensor, value: Tensor | _Number) -> Tensor:
         """Return ``input`` with ``value``, cast to its dtype, where ``mask`` is true."""
     def masked_fill_(self, mask: Tensor, value: Tensor | _Number) -> Tensor:

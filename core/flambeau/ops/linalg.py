@@ -176,7 +176,7 @@ def outer(xp: Any, input: Tensor, vec2: Tensor) -> Tensor:
     return xp.mul(xp.reshape(input, (input.shape[0], 1)), vec2)
 
 
-@composite(inline=True, public=("function",))
+@composite(inline=True)
 def ger(xp: Any, input: Tensor, vec2: Tensor) -> Tensor:
     """Alias of :func:`outer`."""
     return xp.outer(input, vec2)

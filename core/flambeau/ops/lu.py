@@ -120,7 +120,7 @@ def lu_order(xp: Any, pivots: Tensor, m: int) -> Tensor:
     return order
 
 
-@composite(inline=True)
+@composite(inline=True, public=("function",))
 def lu_unpack(
     xp: Any, LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
