@@ -29,6 +29,7 @@ from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is i
     distance,
     decomposition,
     determinant,
+    distance,
     dropout,
     eigen,
     einsum,

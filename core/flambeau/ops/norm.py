@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau.dtypes import FLOATING, float32, int64
+from flambeau.dtypes import float32
 from flambeau.ops.declare import composite
 from flambeau.ops.linalg import swap
 from flambeau.ops.spec import wrap_dim
@@ -316,27 +316,3 @@ def _euclidean_vjp(xp: Any, g: Any, needs: tuple[bool, ...], x1: Any, x2: Any, r
         return xp.sum_to_size(xp.sub(xp.mul(total, own), xp.matmul(weights, other)), own.shape)
 
     return (toward(x1, x2, weights) if needs[0] else None, toward(x2, x1, swap(xp, weights)) if needs[1] else None)
-
-
-@composite(inline=True, public=("function", "functional"))
-def pdist(xp: Any, input: Tensor, p: Number = 2) -> Tensor:
-    """Return the distances between all pairs of rows i < j: (n, d) -> (n (n - 1) / 2).
-
-    Args:
-        p: the norm of the differences, not negative.
-    """
-    if len(input.shape) != 2:
-        raise RuntimeError(f"pdist only supports 2D tensors, got: {len(input.shape)}D")
-    if xp.dtype_of(input).category < FLOATING:
-        raise RuntimeError(f"pdist only supports floating-point dtypes, got {xp.dtype_of(input)}")
-    if p < 0:
-        raise RuntimeError(f"pdist: only supports non-negative p values, got {p}")
-    n = input.shape[0]
-    where = xp.device_of(input)
-    # Row i meets rows i + 1 ... n - 1: their distances lie one after the other.
-    later = [xp.arange(i + 1, n, 1, int64, where) for i in range(n)]
-    earlier = [xp.full((n - 1 - i,), i, int64, where) for i in range(n)]
-    if n < 2:
-        return xp.sum(xp.slice(input, 0, 0, 0, 1), (1,), False)
-    pairs = xp.sub(xp.index_select(input, 0, xp.cat(earlier, 0)), xp.index_select(input, 0, xp.cat(later, 0)))
-    return xp.linalg_vector_norm(pairs, p, (1,), False)

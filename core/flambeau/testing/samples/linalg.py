@@ -197,13 +197,6 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3, 2), make(4, 2, low=3, high=5))
 
 
-@case("pdist", lambda x, p=2: np.array([np.linalg.norm(a - b, p) for i, a in enumerate(x) for b in x[i + 1 :]]))
-def _(make: Maker) -> Iterator[Sample]:
-    yield sample(make(4, 3))
-    yield sample(make(3, 2), 1)
-    yield sample(make(3, 2), INF)
-
-
 @case("frobenius_norm", lambda x, dim=(), keepdim=False: _vector_norm(x, 2, dim or None, keepdim), dtypes=FIELD)
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(3, 4))
