@@ -59,6 +59,8 @@ def counterpart(info: Any, function: Any = None) -> Any:
         return getattr(flambeau.Tensor, info.name)
     if isinstance(function, types.FunctionType) and function.__module__.startswith("torch.testing"):
         return rebound(function)
+    if info.name.startswith("__r"):  # of these __rmatmul__ is a Python function
+        return getattr(flambeau.Tensor, info.name)
     if type(function).__name__ in ("method_descriptor", "wrapper_descriptor"):
         return getattr(flambeau.Tensor, function.__name__)
     found: Any = flambeau
