@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau import functions, memory
+from flambeau import memory
 from flambeau.ops.call import TENSORS
 from flambeau.ops.declare import OPS
 from flambeau.ops.entry import write_out
@@ -28,7 +28,6 @@ def _copying(name: str) -> Any:
     of_name = name.removesuffix("_copy")
     view: Any = {
         "alias": lambda input: input, "detach": Tensor.detach, "slice": _slice, "as_strided": memory.as_strided,
-        "view_as_complex": functions.view_as_complex, "view_as_real": functions.view_as_real,
         "view": memory.view,
     }.get(of_name) or getattr(TENSORS, of_name)  # fmt: skip
 

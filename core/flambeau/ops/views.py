@@ -296,7 +296,7 @@ def _(input: Any) -> None:
         )
 
 
-# -- complex numbers as pairs --------------------------------------------------------------------------------------------
+# -- complex numbers as pairs ------------------------------------------------------------------------------------------
 
 
 # Primitives: `view_dtype` has no gradient, and sees no pairs where the last stride is not 1.

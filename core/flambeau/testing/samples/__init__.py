@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 THEMES = (
-    "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "activation", "loss",
-    "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer", "bits",
-    "differences",
-    "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation", "loss",
-    "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
     "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation",
-    "loss", "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer",
+    "loss", "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer", "bits",
+    "differences",
 )  # fmt: skip

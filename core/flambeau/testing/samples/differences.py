@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.testing.database import FLOATS, Maker, Sample, case, sample
+from flambeau.testing.database import COMPLEXES, FLOATS, Maker, Sample, case, sample
 
 FEW = ("float32", "float64", "int64", "complex128")
 
@@ -32,7 +32,7 @@ def _trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     return np.trapezoid(y, x, 1.0 if dx is None else dx, dim)
 
 
-@case("trapezoid", _trapezoid)
+@case("trapezoid", _trapezoid, dtypes=(*FLOATS, *COMPLEXES))
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(5))
     yield sample(make(3, 4), dim=0)
@@ -51,7 +51,7 @@ def _cumulative(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     return np.stack(steps, dim)
 
 
-@case("cumulative_trapezoid", _cumulative)
+@case("cumulative_trapezoid", _cumulative, dtypes=(*FLOATS, *COMPLEXES))
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(5))
     yield sample(make(3, 4), dim=0, dx=2)

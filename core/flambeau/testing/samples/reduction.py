@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.dtypes import DTYPES
-from flambeau.testing.database import ALL, COMPLEXES, FLOATS, HALF, NUMBERS, REAL, Maker, Sample, case, sample
+from flambeau.testing.database import ALL, FLOATS, HALF, NUMBERS, REAL, Maker, Sample, case, sample
 
 NAN, INF = math.nan, math.inf
 
@@ -277,30 +277,3 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(4, 2, 3), (1, 3))
     yield sample(make(4, 2, 3), ())
     yield sample(make(2, 3), (2, 3))
-
-
-def _trapezoid(y: Any, x: Any = None, dx: float = 1, dim: int = -1) -> Any:
-    return np.trapezoid(y, x, dx, dim)
-
-
-for _name in ("trapezoid", "trapz"):
-
-    @case(_name, _trapezoid, dtypes=(*FLOATS, *COMPLEXES))
-    def _(make: Maker) -> Iterator[Sample]:
-        yield sample(make(4))
-        yield sample(make(2, 3), dx=0.5, dim=0)
-        yield sample(make(2, 3), make(3))
-        yield sample(make(3, 1))
-
-
-def _cumulative_trapezoid(y: Any, x: Any = None, dx: float = 1, dim: int = -1) -> Any:
-    y = np.moveaxis(y, dim, -1)
-    steps = dx if x is None else np.diff(x)
-    return np.moveaxis(np.cumsum((y[..., 1:] + y[..., :-1]) / 2 * steps, -1), -1, dim)
-
-
-@case("cumulative_trapezoid", _cumulative_trapezoid, dtypes=(*FLOATS, *COMPLEXES))
-def _(make: Maker) -> Iterator[Sample]:
-    yield sample(make(4))
-    yield sample(make(2, 3), dx=0.5, dim=0)
-    yield sample(make(2, 3), make(3))
