@@ -38,6 +38,8 @@ class OpenCLBackend(Backend):
     """
 
     name = "opencl"
+    # These add with atomic operations, in whatever order.
+    nondeterministic = frozenset({"embedding_backward", "index_put", "index_put_", "scatter_add", "scatter_add_"})
 
     def __init__(self) -> None:
         self.install = ""

@@ -75,6 +75,9 @@ _LAZY = {
     "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
     "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",
+    "_assert": "functions", "summary": "model_summary", "use_deterministic_algorithms": "determinism",
+    "are_deterministic_algorithms_enabled": "determinism", "get_deterministic_debug_mode": "determinism",
+    "is_deterministic_algorithms_warn_only_enabled": "determinism", "set_deterministic_debug_mode": "determinism",
 } | dict.fromkeys(
     ("adaptive_max_pool1d", "affine_grid_generator", "convolution", "ctc_loss", "grid_sampler", "grid_sampler_2d",
      "grid_sampler_3d", "native_batch_norm", "native_group_norm", "native_layer_norm"),
@@ -94,8 +97,9 @@ _FUNCTIONAL = {
     "poisson_nll_loss", "relu_", "rrelu", "rrelu_", "selu_", "threshold_", "triplet_margin_loss",
 }  # fmt: skip
 _MODULES = {
-    "amp", "autograd", "backends", "catalogue", "cpu", "cuda", "fft", "func", "linalg", "nn", "optim", "plugins",
-    "printing", "serialization", "signal", "testing", "utils",
+    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "cpu", "cuda", "determinism", "fft", "func", "fx",
+    "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins", "printing", "profiler", "serialization",
+    "signal", "testing", "utils", "version",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau import dtypes
+from flambeau import determinism, dtypes
 from flambeau.conversion import tensor
 from flambeau.devices import device as device_class
 from flambeau.dtypes import bool_, dtype, int64, scalar_dtype
@@ -108,8 +108,13 @@ def empty(
     *size: Any, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None, device: DeviceLike = None,
     pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None, **named: Any,
 ) -> Tensor:  # fmt: skip
-    """Return a tensor with unspecified contents (``torch.empty``); they happen to be zeros, so runs repeat."""
-    return _filled("empty", _named_size("empty", size, named), 0, dtype, device, requires_grad, out)
+    """Return a tensor with unspecified contents (``torch.empty``); they happen to be zeros, so runs repeat.
+
+    In deterministic mode they are NaN, see :func:`flambeau.use_deterministic_algorithms`.
+    """
+    kind = resolve_dtype("empty", dtype, dtypes.get_default_dtype() if out is None else out.dtype)
+    value = determinism.unspecified(kind)
+    return _filled("empty", _named_size("empty", size, named), value, kind, device, requires_grad, out)
 
 
 def empty_strided(
@@ -193,8 +198,8 @@ def ones_like(input: Tensor, **options: Any) -> Tensor:
 
 
 def empty_like(input: Tensor, **options: Any) -> Tensor:
-    """Return a tensor like ``input`` with unspecified contents (``torch.empty_like``)."""
-    return full_like(input, 0, **options)
+    """Return a tensor like ``input`` with unspecified contents (``torch.empty_like``), as :func:`empty` does."""
+    return full_like(input, determinism.unspecified(options.get("dtype") or input.dtype), **options)
 
 
 # -- ranges --------------------------------------------------------------------------------------------------------

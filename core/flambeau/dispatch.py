@@ -34,6 +34,8 @@ class Backend:
         dtypes: the names of the dtypes that it can hold.
         install: what to tell the user who asks for this device where it is not available.
         dlpack_type: the device type's number in DLPack (1 for CPU, 2 for CUDA), None where there is no exchange.
+        nondeterministic: the kernels whose floating-point results depend on the order in which threads run (one with an
+            argument ``accumulate`` only where that is true).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Backend:
     dtypes: frozenset[str] = USUAL
     install: str = ""
     dlpack_type: int | None = None
+    nondeterministic: frozenset[str] = frozenset()
 
     def is_available(self) -> bool:
         """Whether the device type can be used here. Called before anything else; must not raise."""
@@ -152,8 +155,9 @@ class _DeviceType:
         self.plugin = plugin
         self.xp = Namespace()
         self.table: list[Any] = []
-        self.origins: dict[str, str] = {}
+        self.origins: dict[str, str] = {}  # by op, in the order of the table
         self.own_kernels: Mapping[str, Kernel] | None = None
+        self.names: dict[str, Any] = {}  # what `freeze` found; `publish` puts it into `xp` and `table`
 
     def freeze(self) -> None:
         from flambeau import plugins
@@ -179,22 +183,31 @@ class _DeviceType:
             "backend": backend,
         }
         self.origins = {}
-        table: list[Any] = []
         for op in OPS.values():
             plugin, kernel = chosen.get(op.name) or self._without_kernel(op)
             self.origins[op.name] = plugin
             names[op.name] = kernel
-            table.append(kernel)
             if op.inplace:
                 names[op.name + "_"] = (
                     chosen.get(op.name + "_", ("", None))[1]
                     or (partial(op.inplace_body, self.xp) if op.inplace_body else None)
                     or _by_assignment(self.xp, kernel)
                 )
-        # In place: devices and decompositions hold these two objects.
-        self.xp.__dict__.clear()
-        self.xp.__dict__.update(names)
-        self.table[:] = table
+        self.names = names
+        self.publish()
+
+    def publish(self) -> None:
+        """Put the kernels where calls find them, inside of whatever stands around them (see :func:`stand_around`)."""
+        names = dict(self.names)
+        for wrap in _around:
+            for name in names.keys() - _FACTS:
+                names[name] = wrap(self.backend, name, names[name])
+        # In place: devices and decompositions hold these two objects, other threads may be calling.
+        namespace = self.xp.__dict__
+        namespace.update(names)
+        for name in namespace.keys() - names.keys():
+            del namespace[name]
+        self.table[:] = [names[name] for name in self.origins]
 
     def _without_kernel(self, op: Op) -> tuple[str, Kernel]:
         if op.name == "to_device":
@@ -204,6 +217,36 @@ class _DeviceType:
         if not op.primitive:
             return "decomposition", partial(op.body, self.xp)
         return "missing", partial(_missing, op.name, self.backend.name)
+
+
+# What a namespace has beside kernels.
+_FACTS = {"dtype_of", "device_of", "backend"}
+
+Wrapper = Callable[[Backend, str, Kernel], Kernel]
+_around: list[Wrapper] = []
+
+
+def stand_around(wrap: Wrapper) -> None:
+    """Have every kernel of every device type replaced by ``wrap(backend, name, kernel)``, for profilers and checks.
+
+    It costs nothing while nobody does: tables are written anew, and a call reads the table. In-place forms have the
+    name of their op with an underscore. :func:`step_aside` undoes it.
+    """
+    with _lock:
+        _around.append(wrap)
+        _publish()
+
+
+def step_aside(wrap: Wrapper) -> None:
+    """Undo :func:`stand_around`."""
+    with _lock:
+        _around.remove(wrap)
+        _publish()
+
+
+def _publish() -> None:
+    for loaded in _types.values():
+        loaded.publish()
 
 
 def _missing(op: str, device_type: str, *args: Any, **kwargs: Any) -> Any:

@@ -381,3 +381,8 @@ def attach() -> None:
         methods[name] = getattr(random, name)
     for name, method in methods.items():
         setattr(Tensor, name, method)
+
+
+def _assert(condition: Any, message: str) -> None:
+    """Raise ``AssertionError`` with a message unless something holds (``torch._assert``)."""
+    assert condition, message

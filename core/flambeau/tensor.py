@@ -451,11 +451,21 @@ class Tensor:
         self._view = None
 
     def is_shared(self) -> bool:
-        """Whether the memory is shared with other processes: never, batches travel through copies."""
-        return False
+        """Whether the memory is shared with other processes, by :meth:`share_memory_`."""
+        from flambeau.multiprocessing.sharing import segment_of
+
+        return segment_of(self._array) is not None
 
     def share_memory_(self) -> Tensor:
-        """The tensor itself: processes exchange tensors by copying."""
+        """Move the data of a CPU tensor into memory that other processes can share (``Tensor.share_memory_``).
+
+        A process that receives the tensor, or is forked, sees what others write to it. Views that were made before
+        keep the old memory. Tensors of other devices stay as they are.
+        """
+        from flambeau.multiprocessing.sharing import segment_of, shared_copy
+
+        if self._device.type == "cpu" and segment_of(self._array) is None:
+            self._array = shared_copy(self._array)
         return self
 
     def record_stream(self, stream: Any) -> None:

@@ -22,8 +22,8 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "functional":
-        return import_module("flambeau.autograd.functional")
+    if name in ("functional", "profiler"):
+        return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

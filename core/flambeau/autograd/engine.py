@@ -9,7 +9,7 @@ the device on which the operation ran; with ``create_graph`` over tensors, and a
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -527,6 +527,21 @@ def _as_tensors(node: Node, saved: tuple[Any, ...]) -> list[Any]:
         else:
             result.append(tensor(value, node))
     return result
+
+
+_run_node = _Pass._run_node
+
+
+def watch_nodes(around: Callable[[Node, Callable[[], None]], None] | None) -> None:
+    """Have ``around(node, run)`` run each node of backward passes, for profilers; None ends that.
+
+    The method itself is replaced, so that a pass that nobody watches has nothing to ask.
+    """
+
+    def watched(self: _Pass, node: Node, g: Any) -> None:
+        around(node, lambda: _run_node(self, node, g))  # type: ignore[misc]
+
+    _Pass._run_node = _run_node if around is None else watched  # type: ignore[method-assign]
 
 
 # -- leaves ----------------------------------------------------------------------------------------------------------

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 from flambeau import random
 from flambeau.devices import device as device_class
 from flambeau.dispatch import backends, load
-
-
-def __getattr__(name: str) -> Any:
-    if name == "amp":
-        import flambeau.cuda.amp as found
-
-        return found
-    raise AttributeError(f"module 'flambeau.cuda' has no attribute {name!r}")
+from flambeau.tensor import Tensor
 
 
 def _backend() -> Any:
@@ -58,9 +53,59 @@ def empty_cache() -> None:
         release()
 
 
+# -- random numbers: one generator serves all devices (see `flambeau.random`) ---------------------------------------
+
+
 def manual_seed(seed: int) -> None:
-    """Seed the random numbers; there is one generator for all devices."""
+    """Seed the random numbers, of all devices."""
     random.manual_seed(seed)
 
 
-manual_seed_all = manual_seed
+def manual_seed_all(seed: int) -> None:
+    """Seed the random numbers, of all devices."""
+    random.manual_seed(seed)
+
+
+def seed() -> None:
+    """Seed the random numbers, of all devices, from the operating system's entropy."""
+    random.seed()
+
+
+def seed_all() -> None:
+    """Seed the random numbers, of all devices, from the operating system's entropy."""
+    random.seed()
+
+
+def initial_seed() -> int:
+    """The seed, the same for all devices."""
+    return random.initial_seed()
+
+
+def get_rng_state(device: Any = "cuda") -> Tensor:
+    """The state of the random numbers, the same for all devices (:func:`flambeau.get_rng_state`)."""
+    return random.get_rng_state()
+
+
+def get_rng_state_all() -> list[Tensor]:
+    """The state of the random numbers, once a device."""
+    return [random.get_rng_state() for _ in range(device_count())]
+
+
+def set_rng_state(new_state: Tensor, device: Any = "cuda") -> None:
+    """Bring the random numbers, of all devices, into a state that :func:`get_rng_state` returned."""
+    random.set_rng_state(new_state)
+
+
+def set_rng_state_all(new_states: Iterable[Tensor]) -> None:
+    """Bring the random numbers into a state that :func:`get_rng_state_all` returned."""
+    for state in new_states:
+        random.set_rng_state(state)
+
+
+# -- what is imported when it is asked for ---------------------------------------------------------------------------
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":
+        return import_module("flambeau.cuda.amp")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

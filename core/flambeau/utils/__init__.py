@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
+
+_MODULES = {"checkpoint", "data", "deterministic", "dlpack", "flop_counter", "model_zoo", "pytree", "tensorboard"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checkpoint", "data"):
-        import importlib
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-        return importlib.import_module(f"flambeau.utils.{name}")
-    raise AttributeError(f"module 'flambeau.utils' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

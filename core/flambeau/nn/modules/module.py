@@ -475,6 +475,10 @@ class Module(ModuleHooks, ModuleState):
         """Cast floating-point parameters and buffers to bfloat16."""
         return self._cast(flambeau.bfloat16)
 
+    def share_memory(self) -> Self:
+        """Move parameters and buffers to memory that processes share (see :meth:`flambeau.Tensor.share_memory_`)."""
+        return self._apply(lambda tensor: tensor.share_memory_())
+
     def _cast(self, dtype: Any) -> Self:
         return self._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 

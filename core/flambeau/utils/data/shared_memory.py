@@ -81,14 +81,14 @@ else:
 
     def _create(size: int) -> tuple[mmap.mmap, Any]:
         """Memory of ``size`` bytes, and what :func:`_hand_over` gives to the other process."""
-        descriptor = _anonymous_file(size)
+        descriptor = anonymous_file(size)
         try:
             return mmap.mmap(descriptor, size), descriptor
         except BaseException:
             os.close(descriptor)
             raise
 
-    def _anonymous_file(size: int) -> int:
+    def anonymous_file(size: int) -> int:
         if hasattr(os, "memfd_create"):
             # Not bounded by the size of /dev/shm, of which containers have 64 MB.
             with contextlib.suppress(OSError):  # some sandboxes refuse it

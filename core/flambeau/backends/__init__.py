@@ -1,0 +1,9 @@
+"""Switches of PyTorch's own libraries (``torch.backends``), so that programs that set them run.
+
+What is set is kept and changes nothing; questions are answered truthfully: none of these libraries is used. The
+backends of Flambeau are devices, see :mod:`flambeau.dispatch` and ``flambeau info``.
+"""
+
+from flambeau.backends import cuda, cudnn, mkl, mkldnn, mps, openmp, opt_einsum
+
+__all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum"]
