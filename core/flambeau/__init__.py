@@ -97,8 +97,8 @@ _FUNCTIONAL = {
     "poisson_nll_loss", "relu_", "rrelu", "rrelu_", "selu_", "threshold_", "triplet_margin_loss",
 }  # fmt: skip
 _MODULES = {
-    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "cpu", "cuda", "determinism", "fft", "func", "fx",
-    "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins", "printing", "profiler", "serialization",
+    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "cpu", "cuda", "determinism", "fft", "func",
+    "fx", "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins", "printing", "profiler", "serialization",
     "signal", "testing", "utils", "version",
 }  # fmt: skip
 

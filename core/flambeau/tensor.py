@@ -452,7 +452,7 @@ class Tensor:
 
     def is_shared(self) -> bool:
         """Whether the memory is shared with other processes, by :meth:`share_memory_`."""
-        from flambeau.multiprocessing.sharing import segment_of
+        from flambeau.shared_segment import segment_of
 
         return segment_of(self._array) is not None
 
@@ -462,7 +462,7 @@ class Tensor:
         A process that receives the tensor, or is forked, sees what others write to it. Views that were made before
         keep the old memory. Tensors of other devices stay as they are.
         """
-        from flambeau.multiprocessing.sharing import segment_of, shared_copy
+        from flambeau.shared_segment import segment_of, shared_copy
 
         if self._device.type == "cpu" and segment_of(self._array) is None:
             self._array = shared_copy(self._array)

@@ -10,8 +10,8 @@ import pytest
 
 import flambeau
 from flambeau import determinism
-from flambeau.dispatch import load
 from flambeau.devices import device
+from flambeau.dispatch import load
 
 
 @pytest.fixture(autouse=True)

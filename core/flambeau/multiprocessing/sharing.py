@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from multiprocessing import reduction
 from typing import Any
@@ -14,50 +13,12 @@ from flambeau.dispatch import load
 from flambeau.dtypes import DTYPES
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.ops.spec import Spec
+from flambeau.shared_segment import Segment, segment_of, shared_copy
 from flambeau.tensor import Tensor, wrap
-from flambeau.utils.data import shared_memory
 
 #: Data of fewer bytes go through the pipe: handing over a file descriptor takes longer than that.
 SMALL = 1 << 14
 _POSIX = os.name == "posix"
-
-
-class Segment(mmap.mmap):
-    """A piece of memory without a name, and the descriptor by which another process can have it."""
-
-    descriptor: int
-
-    @classmethod
-    def over(cls, descriptor: int) -> Segment:
-        """The memory behind a descriptor, which belongs to the segment from now on."""
-        segment = cls(descriptor, os.fstat(descriptor).st_size)
-        segment.descriptor = descriptor
-        return segment
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
-
-
-def segment_of(array: Any) -> Segment | None:
-    """The shared memory that an array looks into, None when it is elsewhere."""
-    owner = array
-    while isinstance(owner, numpy.ndarray):
-        owner = owner.base
-    return owner if isinstance(owner, Segment) else None
-
-
-def shared_copy(array: Any) -> Any:
-    """A C-contiguous copy of an array in shared memory.
-
-    Raises:
-        NotImplementedError: where the operating system hands no descriptors to other processes.
-    """
-    if not _POSIX:
-        raise NotImplementedError("share_memory_: this operating system does not share memory without a name")
-    segment = Segment.over(shared_memory.anonymous_file(max(array.nbytes, 1)))
-    copied: Any = numpy.ndarray(array.shape, array.dtype, buffer=segment)
-    copied[...] = array
-    return copied
 
 
 # -- between processes -----------------------------------------------------------------------------------------------

@@ -121,12 +121,10 @@ class Recorder:
     def _allocated(self, call: _Open, backend: Backend, args: tuple[Any, ...], result: Any) -> None:
         """Count the memory of new arrays where they were made: with the innermost call that hands them back."""
         known = {id(_owner(argument)) for argument in args if isinstance(argument, backend.array_type)} | call.returned
-        size = 0
-        arrays: Any = result if isinstance(result, (tuple, list)) else (result,)
-        for array in arrays:
-            if isinstance(array, backend.array_type) and id(_owner(array)) not in known:
-                size += math.prod(array.shape) * backend.dtype_of(array).itemsize
-                call.returned.add(id(_owner(array)))
+        arrays: tuple[Any, ...] = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        new = [a for a in arrays if isinstance(a, backend.array_type) and id(_owner(a)) not in known]
+        call.returned.update(map(id, map(_owner, new)))
+        size = sum(_size(backend, array) for array in new)
         event = call.event
         event.self_memory = size
         opened = self._thread.open
@@ -151,6 +149,10 @@ def _wait(backend: Backend, result: Any) -> None:
         if isinstance(array, backend.array_type):
             backend.synchronize(backend.device_of(array))
             return
+
+
+def _size(backend: Backend, array: Any) -> int:
+    return math.prod(array.shape) * backend.dtype_of(array).itemsize
 
 
 def _owner(array: Any) -> Any:

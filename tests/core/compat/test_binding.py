@@ -267,7 +267,7 @@ def test_version_compares_as_a_version() -> None:
     version = TorchVersion("2.13.0+flambeau")
     assert isinstance(version, str) and version.split("+")[0] == "2.13.0"
     assert version >= "2.9" and version > "2.13.0" and version >= (1, 10) and version < "2.14.0a0" and version != "2.13"
-    assert not version < "1.10.1" and "2.2" < version and version > "2.13.0rc2" and version == "2.13.0+flambeau"
+    assert not version < "1.10.1" and version > "2.2" and version > "2.13.0rc2" and version == "2.13.0+flambeau"
     assert TorchVersion("2.13.0.dev20260101") < "2.13.0a0" < TorchVersion("2.13.0rc1")
     assert version != "no version" and {version: 1}["2.13.0+flambeau"] == 1
 

@@ -17,6 +17,9 @@ class _NormBase(Module):
     """What batch and instance normalization have in common: arguments, parameters, running statistics."""
 
     _version = 2  # since version 2 there is `num_batches_tracked`
+    num_features: int
+    affine: bool
+    track_running_stats: bool
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None

@@ -27,6 +27,8 @@ def ntuple(value: Any, n: int) -> tuple[Any, ...]:
 class _ConvNd(Module):
     """What all convolutions have in common: arguments, their checks, parameters and repr."""
 
+    in_channels: int
+    out_channels: int
     weight: Parameter
     bias: Parameter | None
     _dims: int
