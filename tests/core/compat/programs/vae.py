@@ -9,7 +9,8 @@ torch.manual_seed(1)
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 where = torch.arange(64).unsqueeze(0)
 pictures = (((where - torch.randint(0, 64, (400, 1))).abs() % 16) < 5).float().view(-1, 1, 8, 8)
-loader = torch.utils.data.DataLoader(pictures, batch_size=50, shuffle=True, num_workers=1, pin_memory=True)
+kwargs = {"num_workers": 1, "pin_memory": True} if torch.cuda.is_available() else {"num_workers": 1}
+loader = torch.utils.data.DataLoader(pictures, batch_size=50, shuffle=True, **kwargs)
 
 
 class VAE(nn.Module):
