@@ -36,11 +36,13 @@ _hub_dir: str | None = None
 
 def get_dir() -> str:
     """The folder for what is downloaded: what :func:`set_dir` has set, else ``$TORCH_HOME/hub``."""
-    if _hub_dir is not None:
-        return _hub_dir
+    return os.path.join(_get_torch_home(), "hub") if _hub_dir is None else _hub_dir
+
+
+def _get_torch_home() -> str:
+    """The folder for all that is kept. Programs know it by this name."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
-    return os.path.join(os.path.expanduser(home), "hub")
+    return os.path.expanduser(os.environ.get("TORCH_HOME") or os.path.join(cache, "torch"))
 
 
 def set_dir(d: str | os.PathLike[str]) -> None:

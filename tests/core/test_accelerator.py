@@ -39,3 +39,12 @@ def test_the_cpu_as_one() -> None:
     flambeau.cpu.set_device(0)
     assert (flambeau.cpu.device_count(), flambeau.cpu.current_device()) == (1, "cpu")
     assert flambeau.cpu.is_available()
+
+
+def test_bfloat16_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flambeau import cuda
+
+    monkeypatch.setattr(cuda, "_backend", lambda: None)
+    assert not cuda.is_bf16_supported()
+    monkeypatch.setattr(cuda, "_backend", lambda: flambeau.dispatch.backends()["meta"][0])
+    assert cuda.is_bf16_supported()

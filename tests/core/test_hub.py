@@ -45,7 +45,7 @@ def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub.get_dir() == str(tmp_path / "home" / "hub")
     monkeypatch.delenv("TORCH_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert hub.get_dir() == "/cache/torch/hub"
+    assert hub.get_dir() == "/cache/torch/hub" and hub._get_torch_home() == "/cache/torch"
     hub.set_dir(tmp_path)
     assert hub.get_dir() == str(tmp_path)
 

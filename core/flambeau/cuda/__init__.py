@@ -53,6 +53,12 @@ def empty_cache() -> None:
         release()
 
 
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether a CUDA device is there that holds bfloat16."""
+    backend = _backend()
+    return backend is not None and "bfloat16" in backend.dtypes
+
+
 # -- random numbers: one generator serves all devices (see `flambeau.random`) ---------------------------------------
 
 
