@@ -43,7 +43,7 @@ def pids(loader):
     return [batch[2][0].item() for _, batch in zip(range(2), loader)]
 
 def tell(**found):
-    print(json.dumps(found), flush=True)
+    print(json.dumps(found) + "\\n", end="", flush=True)  # in one write: Ctrl-C may come between two
 """
 
 
