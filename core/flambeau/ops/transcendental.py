@@ -261,6 +261,40 @@ def _xlogy_input(xp: Xp, g: Any, input: Any, other: Any) -> Any:
 xlogy.vjp(input=_xlogy_input, other=lambda xp, g, input, other: xp.div(xp.mul(g, input), other))
 
 
+@composite(dtype="float", pointwise=True, public=())
+def special_xlog1py(xp: Xp, input: Tensor | Number, other: Tensor | Number) -> Tensor:
+    """Return ``input * log1p(other)``, 0 where ``input`` is 0 (and ``other`` not NaN)."""
+    if not hasattr(other, "shape"):
+        other = xp.full((), other, xp.dtype_of(input), xp.device_of(input))
+    product = xp.mul(xp.log1p(other), input)
+    if not hasattr(input, "shape"):
+        return product if input else xp.where(xp.isnan(other), other, 0.0)
+    return xp.where(xp.logical_and(xp.eq(input, 0.0), xp.logical_not(xp.isnan(other))), 0.0, product)
+
+
+def _xlog1py_input(xp: Xp, g: Any, input: Any, other: Any) -> Any:
+    if not hasattr(other, "shape"):
+        other = xp.full((), other, xp.dtype_of(input), xp.device_of(input))
+    flat = xp.logical_and(xp.eq(input, 0.0), xp.le(other, -1.0))
+    return xp.where(flat, 0.0, xp.mul(g, xp.log1p(other)))
+
+
+special_xlog1py.vjp(
+    input=_xlog1py_input, other=lambda xp, g, input, other: xp.div(xp.mul(g, input), xp.add(other, 1.0))
+)
+
+
+@composite(dtype="float", pointwise=True, public=())
+def special_entr(xp: Xp, input: Tensor) -> Tensor:
+    """Return ``-input * log(input)``, 0 at 0, -inf where negative."""
+    inside = xp.gt(input, 0.0)
+    product = xp.neg(xp.mul(input, xp.log(xp.where(inside, input, 1.0))))
+    return xp.where(xp.lt(input, 0.0), -math.inf, xp.where(xp.isnan(input), input, product))
+
+
+special_entr.vjp(input=lambda xp, g, input: xp.mul(g, xp.sub(-1.0, xp.log(input))))
+
+
 @composite(dtype="float", pointwise=True, inplace=True)
 def deg2rad(xp: Xp, input: Tensor) -> Tensor:
     """Return degrees as radians."""
