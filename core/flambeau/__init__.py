@@ -71,12 +71,9 @@ _LAZY = {
     "list_models": "catalogue", "get_model": "catalogue", "list_datasets": "catalogue", "get_dataset": "catalogue",
     "stft": "spectrogram", "istft": "spectrogram", "hann_window": "spectrogram", "hamming_window": "spectrogram",
     "blackman_window": "spectrogram", "bartlett_window": "spectrogram", "kaiser_window": "spectrogram",
-<<<<<<< HEAD
-    "lobpcg": "lowrank", "pca_lowrank": "lowrank", "svd_lowrank": "lowrank",
+    "binomial": "sampling", "poisson": "sampling", "_sample_dirichlet": "sampling", "_standard_gamma": "sampling",
+    "polygamma": "special", "lobpcg": "lowrank", "pca_lowrank": "lowrank", "svd_lowrank": "lowrank",
     "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
-=======
-    "polygamma": "special", "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
->>>>>>> bb4cca5 (Special functions as compositions of the primitives, from series fitted with mpmath)
     "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",
     "_assert": "functions", "summary": "model_summary", "use_deterministic_algorithms": "determinism",
@@ -101,14 +98,9 @@ _FUNCTIONAL = {
     "poisson_nll_loss", "relu_", "rrelu", "rrelu_", "selu_", "threshold_", "triplet_margin_loss",
 }  # fmt: skip
 _MODULES = {
-<<<<<<< HEAD
-    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "cpu", "cuda", "determinism", "fft", "func",
-    "fx", "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins", "printing", "profiler", "serialization",
-    "signal", "testing", "utils", "version",
-=======
-    "amp", "autograd", "backends", "catalogue", "cpu", "cuda", "distributions", "fft", "func", "linalg", "nn", "optim",
-    "plugins", "printing", "serialization", "signal", "special", "testing", "utils",
->>>>>>> bb4cca5 (Special functions as compositions of the primitives, from series fitted with mpmath)
+    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "cpu", "cuda", "determinism", "distributions",
+    "fft", "func", "fx", "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins", "printing", "profiler",
+    "serialization", "signal", "special", "testing", "utils", "version",
 }  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def unary(op: Op) -> Callable[..., Any]:
     differentiable = op.differentiable
     decomposed = differentiable and not op.primitive and not op.has_vjp
     plan = None
-    keep_input = keep_result = False
+    keep_input = keep_result = unusual = False
     nothing = (None, None)
 
     def gate(closed: bool) -> None:
@@ -158,11 +158,12 @@ def unary(op: Op) -> Callable[..., Any]:
         if parent is None or not differentiable or not state.enabled:
             output._node = None
             return output
-        nonlocal plan, keep_input, keep_result
+        nonlocal plan, keep_input, keep_result, unusual
         if plan is None:
             plan = plan_for(op, (True,))
             keep_input, keep_result = bool(plan.kept_inputs), plan.keep_result
-        if anomaly.enabled or plan.specs:
+            unusual = bool(plan.specs) or (keep_input and keep_result)
+        if anomaly.enabled or unusual:
             record(op, [input], output)
             return output
         node = _new(Node)

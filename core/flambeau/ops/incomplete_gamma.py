@@ -80,11 +80,10 @@ def _tails(xp: Xp, a: Any, x: Any) -> tuple[Any, Any, Any]:
 
 def _edges(xp: Xp, a: Any, x: Any, inside: Any, result: Any, at_zero: float) -> Any:
     """The result with what holds at 0 and at infinity, and NaN for negative arguments."""
-    at_zero_x, at_infinite_x = at_zero, 1.0 - at_zero
-    edge = xp.where(xp.eq(x, 0.0), at_zero_x, math.nan)
-    edge = xp.where(xp.eq(x, math.inf), at_infinite_x, edge)
-    edge = xp.where(xp.logical_and(xp.eq(a, 0.0), xp.gt(x, 0.0)), at_infinite_x, edge)
-    edge = xp.where(xp.eq(a, math.inf), at_zero_x, edge)
+    edge = xp.where(xp.eq(x, math.inf), 1.0 - at_zero, result)
+    edge = xp.where(xp.eq(x, 0.0), at_zero, edge)
+    edge = xp.where(xp.logical_and(xp.eq(a, 0.0), xp.gt(x, 0.0)), 1.0 - at_zero, edge)
+    edge = xp.where(xp.eq(a, math.inf), at_zero, edge)
     both = xp.logical_or(
         xp.logical_and(xp.eq(a, 0.0), xp.eq(x, 0.0)), xp.logical_and(xp.eq(a, math.inf), xp.eq(x, math.inf))
     )
@@ -158,7 +157,7 @@ def _moved(xp: Xp, a: Any, x: Any) -> Any:
     return xp.where(xp.gt(x, 0.0), result, 0.0)
 
 
-@composite(dtype="float", pointwise=True, differentiable=False, public=())
+@composite(dtype="float", pointwise=True, public=())
 def standard_gamma_grad(xp: Xp, input: Tensor, other: Tensor) -> Tensor:
     """Return how a number ``other``, drawn from the gamma distribution of shape ``input``, moves with the shape.
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 THEMES = (
     "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation",
-    "loss", "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "optimizer", "bits",
-    "differences",
+    "loss", "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "special",
+    "optimizer", "bits", "differences",
 )  # fmt: skip
