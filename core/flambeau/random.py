@@ -256,7 +256,8 @@ def uniform(
     return _draw(ops.random_uniform, tuple(size), dtype, _where(device), generator)
 
 
-def _standard_normal(size: tuple[int, ...], kind: dtype, device: device_class, generator: Generator | None) -> Tensor:
+def standard_normal(size: tuple[int, ...], kind: dtype, device: device_class, generator: Generator | None) -> Tensor:
+    """Standard normal numbers of a floating-point or complex dtype."""
     if not kind.is_complex:
         return _draw(ops.random_normal, size, kind, device, generator)
     # Real and imaginary part share the variance 1.
@@ -298,7 +299,7 @@ def randn(
     """Return standard normal numbers (``torch.randn``): ``randn(2, 3)`` or ``randn((2, 3))``."""
     kind = _floating("randn", dtype, dtypes.get_default_dtype() if out is None else out.dtype)
     shape = resolve_size("randn", _sized("randn", size, named))
-    return finish("random_normal", _standard_normal(shape, kind, _where(device), generator), requires_grad, out)
+    return finish("random_normal", standard_normal(shape, kind, _where(device), generator), requires_grad, out)
 
 
 def _sized(op: str, size: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
@@ -429,7 +430,7 @@ def normal(
     _check_std("normal", std)
     shape = broadcast_shapes("normal", *[tensor.shape for tensor in given])
     kind = dtypes.result_dtype(given)
-    sample = _standard_normal(shape, _floating("normal", None, kind), given[0].device, generator)
+    sample = standard_normal(shape, _floating("normal", None, kind), given[0].device, generator)
     return finish("random_normal", TENSORS.add(TENSORS.mul(sample, std), mean), False, out)
 
 
@@ -557,7 +558,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: G
     _check_std("normal_", std)
     kind = _floating("normal_", None, tensor.dtype)
     with no_grad():
-        values = _standard_normal(tuple(tensor.shape), kind, tensor.device, generator)
+        values = standard_normal(tuple(tensor.shape), kind, tensor.device, generator)
         if mean != 0.0 or std != 1.0:
             values = values.mul_(std).add_(mean)
     return _fill("normal_", tensor, values)
@@ -608,7 +609,7 @@ def log_normal_(tensor: Tensor, mean: float = 1.0, std: float = 2.0, *, generato
     if std <= 0:
         raise RuntimeError(f"log_normal_: expects std > 0.0, but found std={std}")
     kind = _floating("log_normal_", None, tensor.dtype)
-    values = _standard_normal(tuple(tensor.shape), kind, tensor.device, generator)
+    values = standard_normal(tuple(tensor.shape), kind, tensor.device, generator)
     return _fill("log_normal_", tensor, TENSORS.exp(TENSORS.add(TENSORS.mul(values, std), mean)))
 
 

@@ -145,6 +145,11 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 1, low=0.01, high=0.1), make(3, low=0.001, high=2.0))
 
 
+@case("moving_gamma", lambda a, x: x, gradients=False)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(2, 3, low=0.2, high=9.0), make(2, 3, low=0.2, high=9.0))
+
+
 # -- polynomials -------------------------------------------------------------------------------------------------------
 
 
