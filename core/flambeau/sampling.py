@@ -39,7 +39,7 @@ def _check_floating(op: str, **tensors: Any) -> None:
             raise NotImplementedError(f"{op}: expected a floating-point dtype for {name}, got {tensor.dtype.name}")
 
 
-def _by_rejection(propose: Callable[..., tuple[Tensor, Tensor]], *parameters: Tensor) -> Tensor:
+def by_rejection(propose: Callable[..., tuple[Tensor, Tensor]], *parameters: Tensor) -> Tensor:
     """Numbers from ``propose(*parameters)``, which returns some and which of them are accepted; all are 1-D."""
     values, accepted = propose(*parameters)
     pending = TENSORS.nonzero(TENSORS.logical_not(accepted)).reshape(-1)
@@ -93,7 +93,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         small = TENSORS.clamp(flat, None, _SEARCHED)
         counts = _searched(TENSORS.exp(-small), lambda k: small / (k + 1), generator)
         counts = _where(
-            flat >= _SEARCHED, counts, lambda p: _by_rejection(lambda p: _propose_poisson(p, generator), p), flat
+            flat >= _SEARCHED, counts, lambda p: by_rejection(lambda p: _propose_poisson(p, generator), p), flat
         )
         result: Tensor = counts.reshape(rate.shape).to(input.dtype)
         return result
@@ -153,7 +153,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
         counts = _where(
             n * rare >= _SEARCHED,
             counts,
-            lambda n, p: _by_rejection(lambda n, p: _propose_binomial(n, p, generator), n, p),
+            lambda n, p: by_rejection(lambda n, p: _propose_binomial(n, p, generator), n, p),
             n,
             rare,
         )
@@ -193,7 +193,7 @@ def _log_gamma_numbers(alpha: Tensor, generator: Generator | None) -> Tensor:
         boosted = shape < 1
         valid = (shape > 0) & TENSORS.isfinite(shape)
         raised = TENSORS.where(valid, TENSORS.where(boosted, shape + 1, shape), 1.0)
-        sample = _by_rejection(lambda a: _propose_gamma(a, generator), raised)
+        sample = by_rejection(lambda a: _propose_gamma(a, generator), raised)
         sample = TENSORS.where(valid, sample, math.nan).reshape(alpha.shape)
         waiting = TENSORS.log(1 - uniform(alpha.shape, kind, alpha.device, generator))
         boosted = boosted.reshape(alpha.shape)
