@@ -163,8 +163,7 @@ class Kumaraswamy(TransformedDistribution):
     def mode(self) -> Tensor:
         """NaN where a concentration is below 1."""
         a, b = self.concentration1, self.concentration0
-        log_mode = a.reciprocal() * (flambeau.log1p(-a.reciprocal()) - flambeau.log1p(-(a * b).reciprocal()))
-        return flambeau.where((a < 1) | (b < 1), math.nan, log_mode.exp())
+        return flambeau.where((a < 1) | (b < 1), math.nan, ((a - 1) / (a * b - 1)) ** a.reciprocal())
 
     @property
     def variance(self) -> Tensor:

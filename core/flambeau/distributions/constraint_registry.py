@@ -84,9 +84,10 @@ _register(
 _register(constraints.interval, _to_interval)
 _register(constraints.half_open_interval, _to_interval)
 _register(constraints.corr_cholesky, lambda constraint: transforms.CorrCholeskyTransform())
-_register(constraints.lower_cholesky, lambda constraint: transforms.LowerCholeskyTransform())
-_register(constraints.positive_definite, lambda constraint: transforms.PositiveDefiniteTransform())
-_register(constraints.positive_semidefinite, lambda constraint: transforms.PositiveDefiniteTransform())
+# The parts of a matrix above the diagonal do not show: these are not one to one.
+transform_to.register(constraints.lower_cholesky, lambda constraint: transforms.LowerCholeskyTransform())
+transform_to.register(constraints.positive_definite, lambda constraint: transforms.PositiveDefiniteTransform())
+transform_to.register(constraints.positive_semidefinite, lambda constraint: transforms.PositiveDefiniteTransform())
 biject_to.register(constraints.simplex, lambda constraint: transforms.StickBreakingTransform())
 transform_to.register(constraints.simplex, lambda constraint: transforms.SoftmaxTransform())
 

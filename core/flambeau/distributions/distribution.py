@@ -253,8 +253,8 @@ class ExponentialFamily(Distribution):
 
     def entropy(self) -> Tensor:
         """The entropy, by the gradient of the log normalizer (its Bregman divergence)."""
-        parameters = [p.detach().requires_grad_() for p in self._natural_params]
         with flambeau.enable_grad():
+            parameters = [n if n.requires_grad else n.detach().requires_grad_() for n in self._natural_params]
             normalizer = self._log_normalizer(*parameters)
             gradients = flambeau.autograd.grad(normalizer.sum(), parameters, create_graph=True)
         result = normalizer - self._mean_carrier_measure

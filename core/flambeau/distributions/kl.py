@@ -165,13 +165,15 @@ def _exponential_family(p: ExponentialFamily, q: ExponentialFamily) -> Tensor:
             "The cross KL-divergence between different exponential families cannot be computed using Bregman divergences"
         )
     with flambeau.enable_grad():
-        own = [parameter.detach().requires_grad_() for parameter in p._natural_params]
+        own = [n if n.requires_grad else n.detach().requires_grad_() for n in p._natural_params]
         others = q._natural_params
         normalizer = p._log_normalizer(*own)
         gradients = flambeau.autograd.grad(normalizer.sum(), own, create_graph=True)
     result = q._log_normalizer(*others) - normalizer
+    batch_ndim = max(len(p.batch_shape), len(q.batch_shape))
     for a, b, gradient in zip(own, others, gradients, strict=True):
-        result = result - sum_rightmost((b - a) * gradient, len(q.event_shape))
+        product = (b - a) * gradient
+        result = result - sum_rightmost(product, product.ndim - batch_ndim)
     return result
 
 
