@@ -267,9 +267,7 @@ P_OF = {
     "ContinuousBernoulli": {"probs": P}, "Pareto": {"scale": A + 0.5, "alpha": B + 1.5},
 }  # fmt: skip
 PAIRS = [
-    (p.__name__, q.__name__)
-    for p, q in torch.distributions.kl._KL_REGISTRY
-    if p.__name__ in Q and q.__name__ in Q
+    (p.__name__, q.__name__) for p, q in torch.distributions.kl._KL_REGISTRY if p.__name__ in Q and q.__name__ in Q
 ]
 
 
@@ -283,9 +281,7 @@ def of_family(library, name, parameters):
 def test_divergence(p, q):
     assert len(PAIRS) == len(torch.distributions.kl._KL_REGISTRY) - 3  # tested by name below
     compare(
-        lambda library: library.distributions.kl_divergence(
-            of_family(library, p, P_OF[p]), of_family(library, q, Q[q])
-        )
+        lambda library: library.distributions.kl_divergence(of_family(library, p, P_OF[p]), of_family(library, q, Q[q]))
     )
 
 

@@ -69,9 +69,11 @@ def _to_interval(constraint: Any) -> transforms.Transform:
 _register(constraints.real, lambda constraint: transforms.identity_transform)
 _register(
     constraints.greater_than,
-    lambda constraint: transforms.ExpTransform()
-    if isinstance(constraint.lower_bound, (int, float)) and constraint.lower_bound == 0
-    else transforms.ComposeTransform([transforms.ExpTransform(), _affine(constraint.lower_bound, 1)]),
+    lambda constraint: (
+        transforms.ExpTransform()
+        if isinstance(constraint.lower_bound, (int, float)) and constraint.lower_bound == 0
+        else transforms.ComposeTransform([transforms.ExpTransform(), _affine(constraint.lower_bound, 1)])
+    ),
 )
 _register(
     constraints.greater_than_eq,

@@ -79,9 +79,7 @@ def is_dependent(constraint: Any) -> bool:
 class _DependentProperty(property, _Dependent):
     """A property that is the constraint of an instance, and of the class a dependent one."""
 
-    def __init__(
-        self, fget: Any = None, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented
-    ) -> None:
+    def __init__(self, fget: Any = None, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented) -> None:
         property.__init__(self, fget)
         _Dependent.__init__(self, is_discrete=is_discrete, event_dim=event_dim)
 
@@ -216,7 +214,9 @@ class _Square(_Matrices):
     """Square matrices."""
 
     def check(self, value: Tensor) -> Any:
-        return flambeau.full(tuple(value.shape[:-2]), value.shape[-2] == value.shape[-1], dtype=bool_, device=value.device)
+        return flambeau.full(
+            tuple(value.shape[:-2]), value.shape[-2] == value.shape[-1], dtype=bool_, device=value.device
+        )
 
 
 class _LowerTriangular(_Matrices):

@@ -43,9 +43,7 @@ class Distribution:
             raise ValueError(f"set_default_validate_args: expected True or False, got {value!r}")
         Distribution._validate_args = value
 
-    def __init__(
-        self, batch_shape: Any = Size(), event_shape: Any = Size(), validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, batch_shape: Any = Size(), event_shape: Any = Size(), validate_args: bool | None = None) -> None:
         self._batch_shape = Size(batch_shape)
         self._event_shape = Size(event_shape)
         if validate_args is not None:
@@ -225,7 +223,7 @@ class Distribution:
         shown = []
         for name in names:
             value = self.__dict__[name]
-            shown.append(f"{name}: {value if value.numel() == 1 else tuple(value.shape)}")
+            shown.append(f"{name}: {value.item() if value.numel() == 1 else tuple(value.shape)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

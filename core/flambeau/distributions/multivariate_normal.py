@@ -163,9 +163,7 @@ class LowRankMultivariateNormal(Distribution):
     has_rsample = True
     _batched = {"loc": 1, "cov_factor": 2, "cov_diag": 1}
 
-    def __init__(
-        self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None) -> None:
         if loc.ndim < 1:
             raise ValueError("loc must be at least one-dimensional.")
         size = loc.shape[-1:]

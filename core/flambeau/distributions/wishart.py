@@ -65,9 +65,7 @@ class Wishart(ExponentialFamily):
         batch = flambeau.broadcast_shapes(matrix.shape[:-2], df.shape)
         self.df = df.expand(batch)
         if (self.df <= matrix.shape[-1] - 1).any():
-            raise ValueError(
-                f"Value of df={df} expected to be greater than ndim - 1 = {matrix.shape[-1] - 1}."
-            )
+            raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {matrix.shape[-1] - 1}.")
         self.__dict__[name] = matrix.expand((*batch, *matrix.shape[-2:]))
         super().__init__(batch, matrix.shape[-2:], validate_args=validate_args)
         own: Tensor = self.__dict__[name]

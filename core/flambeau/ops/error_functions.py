@@ -129,9 +129,7 @@ def special_log_ndtr(xp: Xp, input: Tensor) -> Tensor:
 
 
 special_ndtr.vjp(
-    input=lambda xp, g, input: xp.mul(
-        xp.mul(g, 1 / math.sqrt(2 * math.pi)), xp.exp(xp.mul(xp.square(input), -0.5))
-    )
+    input=lambda xp, g, input: xp.mul(xp.mul(g, 1 / math.sqrt(2 * math.pi)), xp.exp(xp.mul(xp.square(input), -0.5)))
 )
 special_log_ndtr.vjp(
     input=lambda xp, g, input: xp.mul(

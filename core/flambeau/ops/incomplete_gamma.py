@@ -70,7 +70,9 @@ def _poisson(xp: Xp, a: Any, x: Any) -> Any:
 
 def _tails(xp: Xp, a: Any, x: Any) -> tuple[Any, Any, Any]:
     """Where the lower tail was computed, the tail that was, and what is wrong with the arguments."""
-    inside = xp.logical_and(xp.logical_and(xp.gt(a, 0.0), xp.isfinite(a)), xp.logical_and(xp.gt(x, 0.0), xp.isfinite(x)))
+    inside = xp.logical_and(
+        xp.logical_and(xp.gt(a, 0.0), xp.isfinite(a)), xp.logical_and(xp.gt(x, 0.0), xp.isfinite(x))
+    )
     a, x = xp.where(inside, a, 1.0), xp.where(inside, x, 1.0)
     low = xp.le(x, xp.add(a, 1.0))
     integral, _ = _quadrature(xp, xp.where(low, xp.add(a, 1.0), a), x, low, False)

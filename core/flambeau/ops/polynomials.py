@@ -106,7 +106,9 @@ _declare("shifted_chebyshev_polynomial_u", "U of Chebyshev's second kind shifted
 _declare("shifted_chebyshev_polynomial_v", "V of Chebyshev's third kind shifted to [0, 1]", (4.0, -3.0), _shifted)
 _declare("shifted_chebyshev_polynomial_w", "W of Chebyshev's fourth kind shifted to [0, 1]", (4.0, -1.0), _shifted)
 _declare("hermite_polynomial_h", "H of Hermite as physicists define it", (2.0, 0.0), lambda k: (2.0, 0.0, 2.0 * k))
-_declare("hermite_polynomial_he", "He of Hermite as statisticians define it", (1.0, 0.0), lambda k: (1.0, 0.0, float(k)))
+_declare(
+    "hermite_polynomial_he", "He of Hermite as statisticians define it", (1.0, 0.0), lambda k: (1.0, 0.0, float(k))
+)
 _declare(
     "laguerre_polynomial_l",
     "L of Laguerre",

@@ -81,9 +81,7 @@ def _inverse(function: Any, low: float, high: float) -> Any:
 
 
 unary("erfinv", _inverse(math.erf, -6.0, 6.0), -0.95, 0.95, special=False)
-unary(
-    "special_ndtri", _inverse(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)), -9.0, 9.0), 0.05, 0.95, special=False
-)
+unary("special_ndtri", _inverse(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)), -9.0, 9.0), 0.05, 0.95, special=False)
 
 
 @case("special_xlog1py", lambda x, y: np.where(x == 0, np.where(np.isnan(y), NAN, 0.0), x * np.log1p(y)))
