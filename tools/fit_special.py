@@ -16,8 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from mpmath import (
-    airyai, airybi, besseli, besselj, besselk, bessely, cos, erf, erfc, exp, findroot, inf, log, loggamma, mp, mpf, pi,
-    sin, sqrt,
+    airyai,
+    airybi,
+    besseli,
+    besselj,
+    besselk,
+    bessely,
+    cos,
+    erf,
+    erfc,
+    exp,
+    findroot,
+    log,
+    loggamma,
+    mp,
+    mpf,
+    pi,
+    sin,
+    sqrt,
 )  # fmt: skip
 
 PAGE = Path(__file__).resolve().parents[1] / "core" / "flambeau" / "ops" / "series.py"
@@ -151,7 +167,10 @@ SERIES: dict[str, tuple[str, Function]] = {
         "sqrt(x) exp(-x) I0(x), x >= 8; t = 16 / x - 1",
         at(lambda x: sqrt(x) * exp(-x) * besseli(0, x), to_infinity, 8),
     ),
-    "I1_NEAR": ("exp(-x) I1(x) / x, 0 <= x <= 8; t = x / 4 - 1", at(lambda x: exp(-x) * besseli(1, x) / x, linear, 0, 8)),
+    "I1_NEAR": (
+        "exp(-x) I1(x) / x, 0 <= x <= 8; t = x / 4 - 1",
+        at(lambda x: exp(-x) * besseli(1, x) / x, linear, 0, 8),
+    ),
     "I1_FAR": (
         "sqrt(x) exp(-x) I1(x), x >= 8; t = 16 / x - 1",
         at(lambda x: sqrt(x) * exp(-x) * besseli(1, x), to_infinity, 8),

@@ -125,8 +125,8 @@ def _pair(like: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """Return how many of ``count`` trials of probability ``prob`` succeed, in the common shape (``torch.binomial``).
 
-    Small means by inversion, large ones by transformed rejection (Hörmann, "The generation of binomial random variates",
-    1993). NaN where ``count`` is negative or ``prob`` outside of [0, 1].
+    Small means by inversion, large ones by transformed rejection (Hörmann, "The generation of binomial random
+    variates", 1993). NaN where ``count`` is negative or ``prob`` outside of [0, 1].
 
     Raises:
         RuntimeError: when the dtypes differ.

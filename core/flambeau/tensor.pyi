@@ -60,6 +60,8 @@ class Tensor:
     def stride(self, dim: _int | None=None) -> Any: ...
     def storage_offset(self) -> _int: ...
     def data_ptr(self) -> _int: ...
+    def is_contiguous(self, memory_format: Any=None) -> _bool: ...
+    def contiguous(self, memory_format: Any=None) -> Tensor: ...
     def is_floating_point(self) -> _bool: ...
     def is_complex(self) -> _bool: ...
     def is_signed(self) -> _bool: ...
@@ -70,39 +72,20 @@ class Tensor:
     @property
     def is_meta(self) -> _bool: ...
     is_sparse: _bool
-    is_sparse_csr: _bool
     is_quantized: _bool
     is_nested: _bool
-    is_mkldnn: _bool
-    is_ipu: _bool
-    is_maia: _bool
-    is_mps: _bool
-    is_mtia: _bool
-    is_vulkan: _bool
-    is_xla: _bool
-    is_xpu: _bool
-    def is_conj(self) -> _bool: ...
-    def is_neg(self) -> _bool: ...
-    def is_inference(self) -> _bool: ...
-    def is_distributed(self) -> _bool: ...
-    def is_coalesced(self) -> _bool: ...
-    def is_pinned(self, device: Any=None) -> _bool: ...
     def get_device(self) -> _int: ...
     @property
     def _backend(self) -> Any: ...
     def __len__(self) -> _int: ...
     def __iter__(self) -> Iterator[Tensor]: ...
-    def __reversed__(self) -> Tensor: ...
-    def __delitem__(self, index: Any) -> None: ...
     def __hash__(self) -> _int: ...
     def __repr__(self, *, tensor_contents: str | None=None) -> str: ...
     def __format__(self, spec: str) -> str: ...
     def item(self) -> Any: ...
     def tolist(self) -> Any: ...
     def __bool__(self) -> _bool: ...
-    __nonzero__ = __bool__
     def __int__(self) -> _int: ...
-    __long__ = __int__
     def __float__(self) -> _float: ...
     def __complex__(self) -> complex: ...
     def __index__(self) -> _int: ...
@@ -112,6 +95,12 @@ class Tensor:
     def __array_namespace__(self, *, api_version: str | None=None) -> Any: ...
     def __dlpack__(self, *, stream: Any=None, **options: Any) -> Any: ...
     def __dlpack_device__(self) -> tuple[_int, _int]: ...
+    def to(self, *args: Any, **kwargs: Any) -> Tensor: ...
+    def cpu(self) -> Tensor: ...
+    def cuda(self, device: Any=None, non_blocking: _bool=False) -> Tensor: ...
+    def pin_memory(self, device: Any=None) -> Tensor: ...
+    def type(self, dtype: Any=None, non_blocking: _bool=False) -> Any: ...
+    def type_as(self, other: Tensor) -> Tensor: ...
     def _bump_version(self) -> None: ...
     def detach(self) -> Tensor: ...
     def detach_(self) -> Tensor: ...
@@ -121,8 +110,6 @@ class Tensor:
     def data(self, new: Tensor) -> None: ...
     def is_shared(self) -> _bool: ...
     def share_memory_(self) -> Tensor: ...
-    def record_stream(self, stream: Any) -> None: ...
-    def as_subclass(self, cls: Any) -> Any: ...
     def is_set_to(self, tensor: Tensor) -> _bool: ...
     def __deepcopy__(self, memo: dict[_int, Any]) -> Any: ...
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]: ...
@@ -160,11 +147,7 @@ class Tensor:
     @property
     def imag(self) -> Tensor: ...
     @property
-    def layout(self) -> Any: ...
-    @property
-    def name(self) -> None: ...
-    @property
-    def grad_dtype(self) -> _DType: ...
+    def layout(self) -> str: ...
     def __abs__(self) -> Tensor: ...
     def __add__(self, other: Tensor | _Number) -> Tensor: ...
     def __and__(self, other: Tensor | _Number) -> Tensor: ...
@@ -216,8 +199,6 @@ class Tensor:
     def __sub__(self, other: Tensor | _Number) -> Tensor: ...
     def __truediv__(self, other: Tensor | _Number) -> Tensor: ...
     def __xor__(self, other: Tensor | _Number) -> Tensor: ...
-    def _typed_storage(self) -> _Any:
-        """The memory that the tensor looks at, as elements; shared with it and with all its views."""
     def abs(self) -> Tensor:
         """Return the absolute value of each element."""
     def abs_(self) -> Tensor:
@@ -330,10 +311,6 @@ class Tensor:
         """The indices of all elements that are not 0, one row each (``torch.argwhere``)."""
     def as_strided(self, size: _Any, stride: _Any, storage_offset: _int | None=None) -> Tensor:
         """A view of the memory under ``input`` with the given sizes, strides and offset in elements."""
-    def as_strided_(self, *args: _Any, **kwargs: _Any) -> Tensor:
-        """Take the shape that :meth:`as_strided` gives, in place."""
-    def as_strided_scatter(self, src: Tensor, size: _int | _Sequence[_int], stride: _int | _Sequence[_int], storage_offset: _int | None=None) -> Tensor:
-        """Return a copy of ``input`` with ``src`` in the place of ``as_strided(size, stride, storage_offset)``."""
     def asin(self) -> Tensor:
         """Return the arc sine of each element, in radians."""
     def asin_(self) -> Tensor:
@@ -418,7 +395,7 @@ class Tensor:
     def cholesky(self, upper: _bool=False) -> Tensor:
         """Return the lower triangular L with ``L L^H = input``, or the upper triangular U with ``U^H U = input``."""
     def cholesky_inverse(self, upper: _bool=False) -> Tensor:
-        """Return the inverse of A from its Cholesky factor ``input``, ``A = L L^H`` (``upper``: ``A = U^H U``)."""
+        """Return the inverse of A from its Cholesky factor ``input``."""
     def cholesky_solve(self, input2: Tensor, upper: _bool=False) -> Tensor:
         """Return X with ``A X = input``, where ``input2`` is the Cholesky factor of A."""
     def chunk(self, chunks: _int, dim: _int=0) -> _Any:
@@ -440,27 +417,21 @@ class Tensor:
     def clip_(self, min: Tensor | _Number | None=None, max: Tensor | _Number | None=None) -> Tensor:
         """Return ``input`` with values below ``min`` raised to it and values above ``max`` lowered to it."""
     def clone(self) -> Tensor:
-        """Return a copy of ``input`` that is differentiable, laid out as ``memory_format`` says."""
+        """Return a copy of ``input`` that is differentiable; ``memory_format`` is accepted."""
     def conj(self) -> Tensor:
         """The complex conjugate of each element; a real tensor itself."""
     def conj_(self) -> Tensor:
         """Return the complex conjugate of each element, in memory of its own (:func:`flambeau.conj` spares reals)."""
-    def conj_physical(self, *, out: Tensor | None=None) -> Tensor:
-        """The complex conjugate of each element, in memory of its own; a real tensor itself."""
+    def conj_physical(self) -> Tensor:
+        """The complex conjugate of each element; a real tensor itself."""
     def conj_physical_(self) -> Tensor:
         """Take the complex conjugate of each element, in place."""
-    def const_data_ptr(self) -> _int:
-        """The address of the first element."""
-    def contiguous(self, memory_format: _Any=None) -> Tensor:
-        """The tensor itself where it lies in memory as ``memory_format`` says, else a copy that does."""
     def copy_(self, src: Tensor | _Number, non_blocking: _bool=False) -> Tensor:
         """Return ``src`` with the shape and dtype of ``input``; ``copy_`` writes it there."""
     def copysign(self, other: Tensor | _Number) -> Tensor:
         """Return ``input`` with the sign of ``other``."""
     def copysign_(self, other: Tensor | _Number) -> Tensor:
         """Return ``input`` with the sign of ``other``."""
-    def corrcoef(self) -> Tensor:
-        """Return the correlation matrix of variables (rows) observed in the columns (``torch.corrcoef``)."""
     def cos(self) -> Tensor:
         """Return the cosine of each element (radians)."""
     def cos_(self) -> Tensor:
@@ -474,14 +445,8 @@ class Tensor:
         """Return the number of elements that are not 0 over ``dim``, as int64."""
     @_overload
     def count_nonzero(self, *dim: _int) -> Tensor: ...
-    def cov(self, *, correction: _int=1, fweights: Tensor | None=None, aweights: Tensor | None=None) -> Tensor:
-        """Return the covariance matrix of variables (rows) observed in the columns (``torch.cov``)."""
-    def cpu(self) -> Tensor:
-        """The tensor on the CPU."""
     def cross(self, other: Tensor, dim: _int | None=None) -> Tensor:
         """Return :func:`flambeau.linalg.cross`; without ``dim`` along the first dimension of size 3."""
-    def cuda(self, device: _Any=None, non_blocking: _bool=False) -> Tensor:
-        """The tensor on a CUDA device (the first, unless told otherwise)."""
     def cummax(self, dim: _int) -> Tensor:
         """Return the running maximum along ``dim`` and where it was reached, as ``(values, indices)``."""
     def cummin(self, dim: _int) -> Tensor:
@@ -499,7 +464,7 @@ class Tensor:
     def deg2rad_(self) -> Tensor:
         """Return degrees as radians."""
     def det(self) -> Tensor:
-        """Return the determinants of square matrices. The gradient holds for singular matrices, too."""
+        """Return the determinants of square matrices. The gradient needs invertible matrices."""
     def diag(self, diagonal: _int=0) -> Tensor:
         """Return the square matrix with a vector on a diagonal, or (a copy of) the diagonal of a matrix."""
     def diag_embed(self, offset: _int=0, dim1: _int=-2, dim2: _int=-1) -> Tensor:
@@ -510,10 +475,10 @@ class Tensor:
         """Return a view of the diagonal over ``dim1`` and ``dim2``, as the last dimension."""
     def diagonal_scatter(self, src: Tensor, offset: _int=0, dim1: _int=0, dim2: _int=1) -> Tensor:
         """Return a copy of ``input`` with ``src`` in the place of ``diagonal(offset, dim1, dim2)``."""
-    def diff(self, n: _int=1, dim: _int=-1, prepend: Tensor | None=None, append: Tensor | None=None) -> Tensor:
-        """Return the ``n``-th differences of neighbours along ``dim``; of bools whether they differ."""
-    def dim_order(self, ambiguity_check: _Any=False) -> tuple[_int, ...]:
-        """The dimensions from the outermost to the innermost in memory."""
+    def digamma(self) -> Tensor:
+        """Return the derivative of :func:`lgamma`; -inf at 0, NaN at -1, -2 ..."""
+    def digamma_(self) -> Tensor:
+        """Return the derivative of :func:`lgamma`; -inf at 0, NaN at -1, -2 ..."""
     def dist(self, other: Tensor, p: _Number=2) -> Tensor:
         """Return the p-norm of ``input - other``."""
     def div(self, other: Tensor | _Number) -> Tensor:
@@ -542,6 +507,14 @@ class Tensor:
         """Return the error function of each element, ``2 / sqrt(pi) * integral of exp(-t^2) from 0 to input``."""
     def erf_(self) -> Tensor:
         """Return the error function of each element, ``2 / sqrt(pi) * integral of exp(-t^2) from 0 to input``."""
+    def erfc(self) -> Tensor:
+        """Return ``1 - erf(input)``, precise where that is small."""
+    def erfc_(self) -> Tensor:
+        """Return ``1 - erf(input)``, precise where that is small."""
+    def erfinv(self) -> Tensor:
+        """Return the inverse of the error function: infinite at -1 and 1, NaN beyond."""
+    def erfinv_(self) -> Tensor:
+        """Return the inverse of the error function: infinite at -1 and 1, NaN beyond."""
     def exp(self) -> Tensor:
         """Return e to the power of each element."""
     def exp2(self) -> Tensor:
@@ -586,8 +559,6 @@ class Tensor:
         """The tensor cast to float32."""
     def float_power(self, exponent: Tensor | _Number) -> Tensor:
         """Return ``input ** exponent``, computed in double precision."""
-    def float_power_(self, exponent: _Any) -> Tensor:
-        """In-place form of :func:`flambeau.float_power`; of double precision only."""
     def floor(self) -> Tensor:
         """Return the largest integer that is not above each element."""
     def floor_(self) -> Tensor:
@@ -608,8 +579,6 @@ class Tensor:
         """Return the fraction of each element, with its sign."""
     def frac_(self) -> Tensor:
         """Return the fraction of each element, with its sign."""
-    def frexp(self) -> tuple[Tensor, Tensor]:
-        """Return ``(mantissa, exponent)`` with ``input = mantissa * 2 ** exponent`` and 0.5 <= abs(mantissa) < 1."""
     def gather(self, dim: _int, index: Tensor) -> Tensor:
         """Return the elements at ``index`` along ``dim``: ``result[i][j] = input[index[i][j]][j]`` for ``dim`` 0."""
     def gcd(self, other: Tensor) -> Tensor:
@@ -622,10 +591,6 @@ class Tensor:
         """Return whether ``input >= other``."""
     def geometric_(self, p: _float, *, generator: _Any | None=None) -> Tensor:
         """Fill with the number of trials of probability ``p`` up to the first success (``torch.Tensor.geometric_``)."""
-    def geqrf(self) -> tuple[Tensor, Tensor]:
-        """Return the QR decomposition as LAPACK keeps it, as a named tuple ``(a, tau)``."""
-    def ger(self, vec2: Tensor) -> Tensor:
-        """Alias of :func:`outer`."""
     def greater(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input > other``."""
     def greater_(self, other: Tensor | _Number) -> Tensor:
@@ -648,25 +613,30 @@ class Tensor:
         """Return ``input * min(max(input + 3, 0), 6) / 6``."""
     def hardtanh_(self, min_val: _Number=-1.0, max_val: _Number=1.0) -> Tensor:
         """Return ``input`` limited to ``[min_val, max_val]``; at the limits the gradient is 0."""
-    @_overload
-    def hash_tensor(self, dim: _int | _Sequence[_int] | None=None, *, keepdim: _bool=False, mode: _int=0) -> _Any:
-        """Return the exclusive or of the elements' bits over ``dim`` (all dimensions when None), as uint64."""
-    @_overload
-    def hash_tensor(self, *dim: _int, keepdim: _bool=False, mode: _int=0) -> _Any: ...
     def heaviside(self, values: Tensor) -> Tensor:
         """Return 0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0."""
     def heaviside_(self, values: Tensor) -> Tensor:
         """Return 0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0."""
     def histc(self, bins: _int=100, min: _Number=0, max: _Number=0) -> Tensor:
         """Return the histogram of a floating-point tensor: counts in ``bins`` equal bins from ``min`` to ``max``."""
-    def histogram(self, bins: _int | Tensor, *, range: tuple[_float, _float] | None=None, weight: Tensor | None=None, density: _bool=False) -> _Any:
-        """Return the counts in bins, and the bins' edges, as a named tuple ``(hist, bin_edges)`` (``torch.histogram``)."""
     def hsplit(self, indices_or_sections: _Any) -> _Any:
         """Return views of pieces along the second dimension (the first of a vector), as :func:`tensor_split` cuts them."""
     def hypot(self, other: Tensor) -> Tensor:
         """Return ``sqrt(input ** 2 + other ** 2)`` without overflow in between; inf where one is infinite."""
     def hypot_(self, other: Tensor) -> Tensor:
         """Return ``sqrt(input ** 2 + other ** 2)`` without overflow in between; inf where one is infinite."""
+    def i0(self) -> Tensor:
+        """Return the modified Bessel function of the first kind, of order 0."""
+    def i0_(self) -> Tensor:
+        """Return the modified Bessel function of the first kind, of order 0."""
+    def igamma(self, other: Tensor) -> Tensor:
+        """Return the regularized lower incomplete gamma function::"""
+    def igamma_(self, other: Tensor) -> Tensor:
+        """Return the regularized lower incomplete gamma function::"""
+    def igammac(self, other: Tensor) -> Tensor:
+        """Return the regularized upper incomplete gamma function, ``1 - igamma``, precise where it is small."""
+    def igammac_(self, other: Tensor) -> Tensor:
+        """Return the regularized upper incomplete gamma function, ``1 - igamma``, precise where it is small."""
     def index_add(self, dim: _int, index: Tensor, source: Tensor, *, alpha: _Number=1) -> _Any:
         """Return ``input`` with ``alpha * source`` added to the entries at ``index`` along ``dim``."""
     def index_add_(self, dim: _int, index: Tensor, source: Tensor, *, alpha: _Number=1) -> _Any:
@@ -695,8 +665,6 @@ class Tensor:
         """The tensor cast to int32."""
     def inverse(self) -> Tensor:
         """Return the inverses of square matrices."""
-    def is_contiguous(self, memory_format: _Any=None) -> _bool:
-        """Whether the elements lie in memory in the order of the indices, or in the one of ``memory_format``."""
     def is_nonzero(self) -> _bool:
         """Whether a tensor with one element holds something other than 0."""
     def is_same_size(self, other: Tensor) -> _bool:
@@ -747,6 +715,10 @@ class Tensor:
         """Return whether ``input <= other``."""
     def less_equal_(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input <= other``."""
+    def lgamma(self) -> Tensor:
+        """Return the logarithm of the absolute value of the gamma function; infinite at 0, -1, -2 ..."""
+    def lgamma_(self) -> Tensor:
+        """Return the logarithm of the absolute value of the gamma function; infinite at 0, -1, -2 ..."""
     def log(self) -> Tensor:
         """Return the natural logarithm of each element."""
     def log10(self) -> Tensor:
@@ -768,7 +740,7 @@ class Tensor:
     def log_softmax(self, dim: _int) -> Tensor:
         """Return ``input - log(sum(exp(input)))``, the sum along ``dim``; ``dtype=`` casts the input first."""
     def logaddexp(self, other: Tensor) -> Tensor:
-        """Return ``log(exp(input) + exp(other))`` without overflow, for complex numbers too."""
+        """Return ``log(exp(input) + exp(other))`` without overflow."""
     def logaddexp2(self, other: Tensor) -> Tensor:
         """Return ``log2(2 ** input + 2 ** other)`` without overflow."""
     def logcumsumexp(self, dim: _int) -> Tensor:
@@ -806,14 +778,6 @@ class Tensor:
         """Return whether ``input < other``."""
     def lt_(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input < other``."""
-    def lu(self, pivot: _bool=True, get_infos: _bool=False, out: _Any=None) -> _Any:
-        """Return the LU decomposition ``(LU, pivots)`` of matrices (``torch.lu``, the older ``linalg.lu_factor``)."""
-    def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
-        """Return X with ``A X = input`` from A's decomposition (see :func:`flambeau.linalg.lu_factor`)."""
-    def map2_(self, x: Tensor, y: Tensor, callable: _Any) -> Tensor:
-        """Replace each element by ``callable(element, of x, of y)``, in place; slow, and for the CPU only."""
-    def map_(self, tensor: Tensor, callable: _Any) -> Tensor:
-        """Replace each element by ``callable(element, of tensor)``, in place; slow, and for the CPU only."""
     def masked_fill(self, mask: Tensor, value: Tensor | _Number) -> Tensor:
         """Return ``input`` with ``value``, cast to its dtype, where ``mask`` is true."""
     def masked_fill_(self, mask: Tensor, value: Tensor | _Number) -> Tensor:
@@ -826,8 +790,6 @@ class Tensor:
         """Return the elements where ``mask`` (bool, broadcast) is true, as one dimension."""
     def matmul(self, other: Tensor) -> Tensor:
         """Return the matrix product; leading dimensions are a batch and broadcast."""
-    def matrix_exp(self) -> Tensor:
-        """Return the exponentials of square matrices, ``I + A + A^2 / 2! + A^3 / 3! + ...``."""
     def matrix_power(self, n: _int) -> Tensor:
         """Return the n-th power of square matrices; for negative n that of the inverse."""
     def max(self, dim: _Any=None, keepdim: _bool=False, *, other: _Any=None) -> _Any:
@@ -855,8 +817,6 @@ class Tensor:
         """Return the product of two matrices: (m, n) (n, p) -> (m, p)."""
     def mode(self, dim: _int=-1, keepdim: _bool=False) -> tuple[Tensor, Tensor]:
         """Return the most frequent value along a dimension, the smallest of several, and the index of its last place."""
-    def module_load(self, other: Tensor, assign: _bool=False) -> Tensor:
-        """What a module's parameter becomes when ``other`` is loaded into it: ``other``, or this one with its values."""
     def moveaxis(self, source: _Any, destination: _Any) -> Tensor:
         """Return a view with the dimensions ``source`` moved to ``destination`` (ints or tuples of ints)."""
     def movedim(self, source: _Any, destination: _Any) -> Tensor:
@@ -875,6 +835,10 @@ class Tensor:
         """Return ``input * other``."""
     def mv(self, vec: Tensor) -> Tensor:
         """Return the product of a matrix and a vector: (m, n) (n) -> (m)."""
+    def mvlgamma(self, p: _int) -> Tensor:
+        """Return the logarithm of the multivariate gamma function of dimension ``p``::"""
+    def mvlgamma_(self, p: _int) -> Tensor:
+        """Return the logarithm of the multivariate gamma function of dimension ``p``::"""
     def nan_to_num(self, nan: _Number | None=None, posinf: _Number | None=None, neginf: _Number | None=None) -> Tensor:
         """Return ``input`` with NaN replaced by ``nan`` (0) and infinities by the given or the largest finite numbers."""
     def nan_to_num_(self, nan: _Number | None=None, posinf: _Number | None=None, neginf: _Number | None=None) -> Tensor:
@@ -887,10 +851,8 @@ class Tensor:
         """Return :func:`quantile` of the elements that are not NaN."""
     def nansum(self, dim: _Any=None, keepdim: _bool=False, *, dtype: _DType | _type | None=None) -> _Any:
         """Return the sum over ``dim``, NaN counted as 0."""
-    def narrow(self, dim: _int, start: _Any, length: _int) -> Tensor:
+    def narrow(self, dim: _int, start: _int, length: _int) -> Tensor:
         """Return a view of ``length`` entries from ``start`` along ``dim``."""
-    def narrow_copy(self, *, out: _Any=None, **kwargs: _Any) -> _Any:
-        """What the view ``narrow`` shows, in memory of its own (``torch.narrow_copy``)."""
     def ne(self, other: Tensor | _Number) -> Tensor:
         """Return whether two elements differ."""
     def ne_(self, other: Tensor | _Number) -> Tensor:
@@ -907,8 +869,6 @@ class Tensor:
         """A tensor with the dtype and on the device of this one: of the given sizes, or with the given data."""
     def new_empty(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
         """As :func:`flambeau.empty`, with the dtype and on the device of this tensor."""
-    def new_empty_strided(self, size: _Any, stride: _Any, dtype: _Any=None, layout: _Any=None, device: _Any=None, pin_memory: _bool=False, requires_grad: _bool=False) -> Tensor:
-        """As :func:`flambeau.empty_strided`, with the dtype and on the device of this tensor."""
     def new_full(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
         """As :func:`flambeau.full`, with the dtype and on the device of this tensor."""
     def new_ones(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
@@ -917,14 +877,8 @@ class Tensor:
         """A tensor with a copy of ``data``, with the dtype and on the device of this tensor."""
     def new_zeros(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
         """As :func:`flambeau.zeros`, with the dtype and on the device of this tensor."""
-    def nextafter(self, other: Tensor) -> Tensor:
-        """Return the next floating-point number after each element towards ``other``; ``other`` where both are equal."""
-    def nextafter_(self, other: Tensor) -> Tensor:
-        """Return the next floating-point number after each element towards ``other``; ``other`` where both are equal."""
     def nonzero(self) -> Tensor:
         """Return the indices of all elements that are not 0, one row each; with ``as_tuple=True`` a tensor a dimension."""
-    def nonzero_static(self, *, size: _int, fill_value: _int=-1) -> _Any:
-        """Return the first ``size`` rows of :func:`nonzero`, rows of ``fill_value`` where there are fewer."""
     def norm(self, p: _Any='fro', dim: _Any=None, keepdim: _bool=False, dtype: _DType | _type | None=None) -> Tensor:
         """Return the p-norm of the elements over ``dim``, or of all of them."""
     def normal_(self, mean: _float=0.0, std: _float=1.0, *, generator: _Any | None=None) -> Tensor:
@@ -933,10 +887,6 @@ class Tensor:
         """Return whether two elements differ."""
     def not_equal_(self, other: Tensor | _Number) -> Tensor:
         """Return whether two elements differ."""
-    def orgqr(self, input2: Tensor) -> Tensor:
-        """Alias of :func:`flambeau.linalg.householder_product`."""
-    def ormqr(self, input2: Tensor, input3: Tensor, left: _bool=True, transpose: _bool=False) -> Tensor:
-        """Return the product of Q, given by reflectors, and a matrix, without forming Q."""
     def outer(self, vec2: Tensor) -> Tensor:
         """Return the products of all pairs of elements of two vectors: (m) (n) -> (m, n)."""
     @_overload
@@ -944,10 +894,12 @@ class Tensor:
         """Return a view with the dimensions in another order."""
     @_overload
     def permute(self, *dims: _int) -> Tensor: ...
-    def pin_memory(self, device: _Any=None) -> Tensor:
-        """The tensor itself: no backend keeps pinned memory."""
     def pinverse(self, rcond: _Number=1e-15) -> Tensor:
         """Return the pseudoinverses; singular values up to ``rcond`` times the largest count as zero."""
+    def polygamma(self, n: _int) -> Tensor:
+        """Return the derivative of order ``n`` of :func:`digamma`."""
+    def polygamma_(self, n: _int) -> Tensor:
+        """Return the derivative of order ``n`` of :func:`digamma`."""
     def positive(self) -> Tensor:
         """The tensor itself."""
     def pow(self, exponent: Tensor | _Number) -> Tensor:
@@ -966,7 +918,7 @@ class Tensor:
     def put_(self, index: Tensor, source: Tensor, accumulate: _bool=False) -> Tensor:
         """Return ``input`` with ``source`` at ``index`` of the flattened tensor."""
     def qr(self, some: _bool=True) -> tuple[Tensor, Tensor]:
-        """Return Q and R of the QR decomposition, reduced, or with a square Q unless ``some``; see ``linalg.qr``."""
+        """Return Q and R of the reduced QR decomposition; :func:`flambeau.linalg.qr` has the complete one."""
     def quantile(self, q: Tensor | _Number, dim: _int | None=None, keepdim: _bool=False, *, interpolation: _str='linear') -> _Any:
         """Return the ``q``-th quantiles along a dimension, or of all elements."""
     def rad2deg(self) -> Tensor:
@@ -989,10 +941,6 @@ class Tensor:
         """Return the remainder of a floored division; it has the sign of ``other``."""
     def remainder_(self, other: Tensor | _Number) -> Tensor:
         """Return the remainder of a floored division; it has the sign of ``other``."""
-    def renorm(self, p: _Number, dim: _int, maxnorm: _Number) -> Tensor:
-        """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``."""
-    def renorm_(self, p: _Number, dim: _int, maxnorm: _Number) -> Tensor:
-        """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``."""
     @_overload
     def repeat(self, repeats: _int | _Sequence[_int]) -> Tensor:
         """Return ``input`` repeated ``repeats`` times along each dimension; extra ones come in front."""
@@ -1009,8 +957,8 @@ class Tensor:
         """Return ``input`` with the shape of ``other``."""
     def resize_(self, *size: _Any, memory_format: _Any=None) -> Tensor:
         """Change the shape, in place, with more or fewer elements; new ones are not initialised."""
-    def resize_as_(self, the_template: Tensor, *, memory_format: _Any=None) -> Tensor:
-        """Change the shape to the one of ``the_template``, in place; see :meth:`resize_`."""
+    def resize_as_(self, other: Tensor, *, memory_format: _Any=None) -> Tensor:
+        """Change the shape to the one of ``other``, in place; see :meth:`resize_`."""
     def resolve_conj(self) -> Tensor:
         """The tensor itself: conjugates are computed at once, not when they are read."""
     def resolve_neg(self) -> Tensor:
@@ -1045,8 +993,6 @@ class Tensor:
         """Return a copy of ``input`` with ``src`` in the place of ``select(dim, index)``."""
     def selu_(self) -> Tensor:
         """Return ``scale * (max(input, 0) + min(alpha * (exp(input) - 1), 0))`` with the constants of Klambauer et al."""
-    def set_(self, source: _Any=None, storage_offset: _int=0, size: _Any=None, stride: _Any=None) -> Tensor:
-        """Make the tensor look at the memory of another tensor or of a storage, in place."""
     def sgn(self) -> Tensor:
         """Return the sign of each element; for complex ones ``input / abs(input)``, 0 at 0."""
     def sgn_(self) -> Tensor:
@@ -1058,9 +1004,9 @@ class Tensor:
     def sigmoid_(self) -> Tensor:
         """Return ``1 / (1 + exp(-input))``."""
     def sign(self) -> Tensor:
-        """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
+        """Return -1, 0 or 1, the sign of each element."""
     def sign_(self) -> Tensor:
-        """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
+        """Return -1, 0 or 1, the sign of each element."""
     def signbit(self) -> Tensor:
         """Return whether the sign of each element is set, which it is for -0.0."""
     def silu_(self) -> Tensor:
@@ -1087,11 +1033,6 @@ class Tensor:
         """Sort along a dimension."""
     def split(self, split_size_or_sections: _Any, dim: _int=0) -> _Any:
         """Return views of pieces along ``dim``: of the given size (the last may be smaller), or of the given sizes."""
-    @_overload
-    def split_with_sizes(self, split_sizes: _int | _Sequence[_int], dim: _int=0) -> _Any:
-        """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
-    @_overload
-    def split_with_sizes(self, *split_sizes: _int, dim: _int=0) -> _Any: ...
     def sqrt(self) -> Tensor:
         """Return the square root of each element."""
     def sqrt_(self) -> Tensor:
@@ -1105,7 +1046,7 @@ class Tensor:
         """Return a view without the dimensions of size 1 (those among ``dim``, where given)."""
     @_overload
     def squeeze(self, *dim: _int) -> Tensor: ...
-    def squeeze_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+    def squeeze_(self, *args: _Any) -> Tensor:
         """Take the shape that :meth:`squeeze` gives, in place."""
     def std(self, dim: _Any=None, unbiased: _bool | None=None, keepdim: _bool=False, *, correction: _Number | None=None) -> _Any:
         """Return the standard deviation over ``dim``, the square root of :func:`var`."""
@@ -1113,10 +1054,6 @@ class Tensor:
         """Return the standard deviation and the mean over ``dim``."""
     def stft(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """As :func:`flambeau.stft`."""
-    def storage(self) -> _Any:
-        """The memory that the tensor looks at, as elements; shared with it and with all its views."""
-    def storage_type(self) -> _Any:
-        """The class of the tensor's storage: ``FloatStorage``, ``LongStorage`` ..."""
     def sub(self, other: Tensor | _Number) -> Tensor:
         """Return ``input - alpha * other``."""
     def sub_(self, other: Tensor | _Number) -> Tensor:
@@ -1139,15 +1076,15 @@ class Tensor:
         """Return U, S and V (not its adjoint) of ``input = U diag(S) V^H``."""
     def swapaxes(self, dim0: _int, dim1: _int) -> Tensor:
         """Return a view with two dimensions exchanged."""
-    def swapaxes_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+    def swapaxes_(self, *args: _Any) -> Tensor:
         """Take the shape that :meth:`swapaxes` gives, in place."""
     def swapdims(self, dim0: _int, dim1: _int) -> Tensor:
         """Return a view with two dimensions exchanged."""
-    def swapdims_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+    def swapdims_(self, *args: _Any) -> Tensor:
         """Take the shape that :meth:`swapdims` gives, in place."""
     def t(self) -> Tensor:
         """Return a matrix transposed; a vector or a number itself."""
-    def t_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+    def t_(self, *args: _Any) -> Tensor:
         """Take the shape that :meth:`t` gives, in place."""
     def take(self, index: Tensor) -> Tensor:
         """Return the elements at ``index`` of the flattened tensor, in the shape of ``index``."""
@@ -1170,8 +1107,6 @@ class Tensor:
         """Return ``input`` repeated ``dims`` times along each dimension; missing ones count as 1, from the front."""
     @_overload
     def tile(self, *dims: _int) -> Tensor: ...
-    def to(self, *args: _Any, **kwargs: _Any) -> Tensor:
-        """The tensor on another device or with another dtype; itself where nothing changes."""
     def to_dtype(self, dtype: _DType | _type) -> Tensor:
         """Return ``input`` cast to ``dtype``."""
     def topk(self, k: _int, dim: _int=-1, largest: _bool=True, sorted: _bool=True) -> tuple[Tensor, Tensor]:
@@ -1180,10 +1115,8 @@ class Tensor:
         """Return the sum of the diagonal of a matrix."""
     def transpose(self, dim0: _int, dim1: _int) -> Tensor:
         """Return a view with two dimensions exchanged."""
-    def transpose_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+    def transpose_(self, *args: _Any) -> Tensor:
         """Take the shape that :meth:`transpose` gives, in place."""
-    def triangular_solve(self, A: Tensor, upper: _bool=True, transpose: _bool=False, unitriangular: _bool=False) -> tuple[Tensor, Tensor]:
-        """Return X with ``A X = input``, or with ``A^T X = input``, and a copy of A (see ``linalg.solve_triangular``)."""
     def tril(self, diagonal: _int=0) -> Tensor:
         """Return the lower triangle of (a batch of) matrices, zeros elsewhere."""
     def tril_(self, diagonal: _int=0) -> Tensor:
@@ -1200,10 +1133,6 @@ class Tensor:
         """Return each element without its fraction."""
     def trunc_(self) -> Tensor:
         """Return each element without its fraction."""
-    def type(self, dtype: _Any=None, non_blocking: _bool=False) -> _Any:
-        """The name of the tensor's type, or the tensor cast to ``dtype``."""
-    def type_as(self, other: Tensor) -> Tensor:
-        """The tensor with the dtype and on the device of ``other``."""
     def unbind(self, dim: _int=0) -> _Any:
         """Return views of the entries along ``dim``, without that dimension."""
     @_overload
@@ -1219,29 +1148,21 @@ class Tensor:
         """Return the distinct elements, ascending, or the distinct slices along ``dim`` in lexicographic order."""
     def unique_consecutive(self, return_inverse: _bool=False, return_counts: _bool=False, dim: _int | None=None) -> _Any:
         """Return the elements (or slices along ``dim``) without those equal to their predecessor."""
-    def unsafe_chunk(self, chunks: _int, dim: _int=0) -> _Any:
-        """Return views of at most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller)."""
-    def unsafe_split(self, split_size_or_sections: _Any, dim: _int=0) -> _Any:
-        """Return views of pieces along ``dim``: of the given size (the last may be smaller), or of the given sizes."""
-    @_overload
-    def unsafe_split_with_sizes(self, split_sizes: _int | _Sequence[_int], dim: _int=0) -> _Any:
-        """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
-    @_overload
-    def unsafe_split_with_sizes(self, *split_sizes: _int, dim: _int=0) -> _Any: ...
     def unsqueeze(self, dim: _int) -> Tensor:
         """Return a view with a dimension of size 1 put in at ``dim``."""
-    def unsqueeze_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+    def unsqueeze_(self, *args: _Any) -> Tensor:
         """Take the shape that :meth:`unsqueeze` gives, in place."""
-    def untyped_storage(self) -> _Any:
-        """The memory that the tensor looks at, as bytes; shared with it and with all its views."""
     def var(self, dim: _Any=None, unbiased: _bool | None=None, keepdim: _bool=False, *, correction: _Number | None=None) -> _Any:
         """Return the variance over ``dim``, divided by ``N - correction`` (1 by default; 0 with ``unbiased=False``)."""
     def var_mean(self, dim: _Any=None, unbiased: _bool | None=None, keepdim: _bool=False, *, correction: _Number | None=None) -> _Any:
         """Return the variance and the mean over ``dim``."""
     def vdot(self, other: Tensor) -> Tensor:
         """Return :func:`dot` with the complex conjugate of the first vector."""
-    def view(self, *size: _Any, dtype: _Any=None) -> Tensor:
-        """The same memory with another shape, of which one size may be -1, or as elements of another dtype."""
+    @_overload
+    def view(self, size: _int | _Sequence[_int]) -> Tensor:
+        """Return ``input`` with another shape, over the same memory; one size may be -1."""
+    @_overload
+    def view(self, *size: _int) -> Tensor: ...
     def view_as(self, other: Tensor) -> Tensor:
         """Return a view of ``input`` with the shape of ``other``."""
     def vsplit(self, indices_or_sections: _Any) -> _Any:
@@ -1253,7 +1174,7 @@ class Tensor:
     def xlogy_(self, other: Tensor | _Number) -> Tensor:
         """Return ``input * log(other)``, 0 where ``input`` is 0 (and ``other`` not NaN)."""
     def zero_(self) -> Tensor:
-        """Fill ``input`` with 0, in place."""
+        """Fill with 0, in place."""
 _new = object.__new__
 class Size(tuple[int, ...]):
     def numel(self) -> int: ...
@@ -1272,3 +1193,5 @@ class _recording:
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...
 def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bool) -> Any: ...
+_TYPE_NAMES: Any
+def _cast_method(name: str, target: dtype) -> Callable[[Tensor], Tensor]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -18,8 +18,8 @@ __all__ = ["Bernoulli", "ContinuousBernoulli", "Geometric"]
 class OneProbability(Distribution):
     """Parameters ``probs`` or their log-odds ``logits``, each computed from the other when asked for."""
 
-    arg_constraints: Any = {"probs": constraints.unit_interval, "logits": constraints.real}
-    _batched = {"probs": 0, "logits": 0}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
+    _batched: ClassVar[Any] = {"probs": 0, "logits": 0}
 
     def _set_parameter(self, probs: Any, logits: Any) -> Tensor:
         if (probs is None) == (logits is None):
@@ -42,8 +42,10 @@ class OneProbability(Distribution):
 
     @property
     def _param(self) -> Tensor:
-        found: Tensor = self.__dict__["probs"] if "probs" in self.__dict__ else self.logits
-        return found
+        # The one that was given: the other may not have been computed.
+        if "probs" in self.__dict__:
+            return self.probs
+        return self.logits
 
     @property
     def param_shape(self) -> Size:
@@ -78,7 +80,7 @@ class Bernoulli(OneProbability, ExponentialFamily):
     def variance(self) -> Tensor:
         return self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with flambeau.no_grad():
             return flambeau.bernoulli(self.probs.expand(tuple(self._extended_shape(sample_shape))))
 
@@ -127,7 +129,7 @@ class Geometric(OneProbability):
     def variance(self) -> Tensor:
         return (1 / self.probs - 1) / self.probs
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with flambeau.no_grad():
             waiting = self._noise("exponential", sample_shape, self.probs)
             return (waiting / -flambeau.log1p(-self.probs)).floor()
@@ -201,10 +203,10 @@ class ContinuousBernoulli(OneProbability, ExponentialFamily):
         square = (self.probs - 0.5).square()
         return flambeau.where(self._away(), exact, 1 / 12 - (1 / 15 - 128 / 945 * square) * square)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(self._open_uniform(sample_shape, self._param))
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with flambeau.no_grad():
             return self.rsample(sample_shape)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -13,7 +13,7 @@ from flambeau.distributions.transforms import AffineTransform, PowerTransform
 from flambeau.distributions.uniform import Uniform
 from flambeau.distributions.utils import broadcast_all
 from flambeau.sampling import _sample_dirichlet
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Beta", "Dirichlet", "Kumaraswamy"]
 
@@ -25,10 +25,10 @@ class Dirichlet(ExponentialFamily):
         ValueError: when ``concentration`` has no dimension.
     """
 
-    arg_constraints: Any = {"concentration": constraints.independent(constraints.positive, 1)}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex
     has_rsample = True
-    _batched = {"concentration": 1}
+    _batched: ClassVar[Any] = {"concentration": 1}
     _mean_carrier_measure = 0
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:
@@ -54,7 +54,7 @@ class Dirichlet(ExponentialFamily):
         total = self.concentration.sum(-1, True)
         return self.concentration * (total - self.concentration) / (total.square() * (total + 1))
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return _sample_dirichlet(self.concentration.expand(tuple(self._extended_shape(sample_shape))))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ class Dirichlet(ExponentialFamily):
 class Beta(ExponentialFamily):
     """The density on [0, 1] in proportion to ``x^(concentration1 - 1) (1 - x)^(concentration0 - 1)``."""
 
-    arg_constraints: Any = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
     has_rsample = True
-    _batched = {"concentration1": 0, "concentration0": 0}
+    _batched: ClassVar[Any] = {"concentration1": 0, "concentration0": 0}
     _mean_carrier_measure = 0
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
@@ -100,14 +100,14 @@ class Beta(ExponentialFamily):
 
     @property
     def mode(self) -> Tensor:
-        return self._dirichlet.mode[..., 0]  # type: ignore[no-any-return]
+        return self._dirichlet.mode[..., 0]
 
     @property
     def variance(self) -> Tensor:
         total = self.concentration1 + self.concentration0
         return self.concentration1 * self.concentration0 / (total.square() * (total + 1))
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self._dirichlet.rsample(sample_shape).select(-1, 0)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -130,8 +130,8 @@ class Beta(ExponentialFamily):
 class Kumaraswamy(TransformedDistribution):
     """The distribution on [0, 1] with the distribution function ``1 - (1 - x^concentration1)^concentration0``."""
 
-    arg_constraints: Any = {"concentration1": constraints.positive, "concentration0": constraints.positive}
-    support = constraints.unit_interval  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:

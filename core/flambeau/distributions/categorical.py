@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -25,9 +25,9 @@ class Categorical(Distribution):
         ValueError: unless exactly one of them is given, with at least one dimension.
     """
 
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
-    _batched = {"probs": 1, "logits": 1}
+    _batched: ClassVar[Any] = {"probs": 1, "logits": 1}
 
     def __init__(
         self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
@@ -89,7 +89,7 @@ class Categorical(Distribution):
         shape = tuple(self._extended_shape())
         return flambeau.full(shape, float("nan"), dtype=self.probs.dtype, device=self.probs.device)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         count = flambeau.Size((sample_shape,) if isinstance(sample_shape, int) else sample_shape).numel()
         rows = self.probs.detach().reshape(-1, self._num_events)
@@ -116,7 +116,7 @@ class Categorical(Distribution):
 class OneHotCategorical(Distribution):
     """The distribution over one-hot vectors; parameters as of :class:`Categorical`."""
 
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.one_hot
     has_enumerate_support = True
 
@@ -136,12 +136,12 @@ class OneHotCategorical(Distribution):
     @property
     def probs(self) -> Tensor:
         """Probabilities."""
-        return self._categorical.probs  # type: ignore[no-any-return]
+        return self._categorical.probs
 
     @property
     def logits(self) -> Tensor:
         """Normalized log-probabilities."""
-        return self._categorical.logits  # type: ignore[no-any-return]
+        return self._categorical.logits
 
     @property
     def param_shape(self) -> Size:
@@ -163,7 +163,7 @@ class OneHotCategorical(Distribution):
     def _one_hot(self, index: Tensor) -> Tensor:
         return flambeau.nn.functional.one_hot(index, self._event_shape[0]).to(self.probs.dtype)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return self._one_hot(self._categorical.sample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
 
     has_rsample = True
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.sample(sample_shape) + (self.probs - self.probs.detach())
 
 
@@ -195,7 +195,7 @@ class Multinomial(Distribution):
         NotImplementedError: when ``total_count`` is not one int for the whole batch.
     """
 
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
 
     def __init__(
         self, total_count: int = 1, probs: Tensor | None = None, logits: Tensor | None = None,
@@ -221,12 +221,12 @@ class Multinomial(Distribution):
     @property
     def probs(self) -> Tensor:
         """Probabilities."""
-        return self._categorical.probs  # type: ignore[no-any-return]
+        return self._categorical.probs
 
     @property
     def logits(self) -> Tensor:
         """Normalized log-probabilities."""
-        return self._categorical.logits  # type: ignore[no-any-return]
+        return self._categorical.logits
 
     @property
     def param_shape(self) -> Size:
@@ -241,7 +241,7 @@ class Multinomial(Distribution):
     def variance(self) -> Tensor:
         return self.total_count * self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         sizes = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
         drawn = self._categorical.sample((self.total_count, *sizes))
         counts = flambeau.zeros(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -12,18 +12,18 @@ from flambeau.distributions.gamma import Chi2
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import AbsTransform
 from flambeau.distributions.utils import broadcast_all
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Cauchy", "HalfCauchy", "StudentT"]
 
 
 class Cauchy(Distribution):
-    """The density ``1 / (pi scale (1 + ((x - loc) / scale)^2))``: the ratio of two normal numbers, shifted and scaled."""
+    """The density ``1 / (pi scale (1 + ((x - loc) / scale)^2))``: a ratio of two normal numbers, shifted and scaled."""
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
-    _batched = {"loc": 0, "scale": 0}
+    _batched: ClassVar[Any] = {"loc": 0, "scale": 0}
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)
@@ -43,7 +43,7 @@ class Cauchy(Distribution):
         """Infinite."""
         return flambeau.full_like(self.loc, math.inf)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.loc + self._noise("cauchy", sample_shape, self.loc) * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ class Cauchy(Distribution):
 class HalfCauchy(TransformedDistribution):
     """The distribution of ``|x|``, x Cauchy around 0."""
 
-    arg_constraints: Any = {"scale": constraints.positive}
-    support = constraints.nonnegative  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"scale": constraints.positive}
+    support = constraints.nonnegative
     has_rsample = True
     base_dist: Cauchy
 
@@ -106,10 +106,14 @@ class HalfCauchy(TransformedDistribution):
 class StudentT(Distribution):
     """Student's t distribution with ``df`` degrees of freedom, shifted and scaled."""
 
-    arg_constraints: Any = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {
+        "df": constraints.positive,
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
     support = constraints.real
     has_rsample = True
-    _batched = {"df": 0, "loc": 0, "scale": 0}
+    _batched: ClassVar[Any] = {"df": 0, "loc": 0, "scale": 0}
 
     def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
         self.df, self.loc, self.scale = broadcast_all(df, loc, scale)
@@ -131,7 +135,7 @@ class StudentT(Distribution):
         found = flambeau.where(self.df > 2, finite, math.inf)
         return flambeau.where(self.df > 1, found, math.nan)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         normal = self._noise("normal", sample_shape, self.df)
         squares = Chi2(self.df, validate_args=False).rsample(sample_shape)
         return self.loc + self.scale * normal * flambeau.rsqrt(squares / self.df)

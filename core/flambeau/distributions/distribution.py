@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -28,9 +28,9 @@ class Distribution:
     has_rsample = False
     has_enumerate_support = False
     _validate_args = __debug__
-    arg_constraints: Any = None
+    arg_constraints: ClassVar[Any] = None
     #: The attributes with a batch shape → how many trailing dimensions belong to an event; for :meth:`expand`.
-    _batched: Any = None
+    _batched: ClassVar[Any] = None
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
@@ -43,7 +43,7 @@ class Distribution:
             raise ValueError(f"set_default_validate_args: expected True or False, got {value!r}")
         Distribution._validate_args = value
 
-    def __init__(self, batch_shape: Any = Size(), event_shape: Any = Size(), validate_args: bool | None = None) -> None:
+    def __init__(self, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None) -> None:
         self._batch_shape = Size(batch_shape)
         self._event_shape = Size(event_shape)
         if validate_args is not None:
@@ -124,12 +124,12 @@ class Distribution:
         """The standard deviation."""
         return self.variance.sqrt()
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Samples of the shape ``sample_shape + batch_shape + event_shape``, without gradients."""
         with flambeau.no_grad():
             return self.rsample(sample_shape)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples that gradients flow through to the parameters."""
         raise NotImplementedError(f"{type(self).__name__} has no reparameterized samples")
 
@@ -162,7 +162,7 @@ class Distribution:
         """The exponential of the entropy."""
         return self.entropy().exp()
 
-    def _extended_shape(self, sample_shape: Any = Size()) -> Size:
+    def _extended_shape(self, sample_shape: Any = ()) -> Size:
         return Size((*_sizes(sample_shape), *self._batch_shape, *self._event_shape))
 
     def _validate_sample(self, value: Tensor) -> None:
@@ -234,8 +234,8 @@ def _sizes(sample_shape: Any) -> tuple[int, ...]:
 class ExponentialFamily(Distribution):
     """Distributions with the density ``exp(<t(x), theta> - A(theta) + k(x))`` in natural parameters theta.
 
-    A subclass gives ``_natural_params``, ``_log_normalizer`` (A, of them) and ``_mean_carrier_measure`` (the mean of k);
-    the entropy and the divergence of two members of a family follow from A and its gradient.
+    A subclass gives ``_natural_params``, ``_log_normalizer`` (A, of them) and ``_mean_carrier_measure`` (the mean of
+    k); the entropy and the divergence of two members of a family follow from A and its gradient.
     """
 
     @property

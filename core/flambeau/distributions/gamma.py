@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -12,7 +12,7 @@ from flambeau.distributions.transformed_distribution import TransformedDistribut
 from flambeau.distributions.transforms import PowerTransform
 from flambeau.distributions.utils import broadcast_all
 from flambeau.sampling import _standard_gamma
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Chi2", "Exponential", "FisherSnedecor", "Gamma", "InverseGamma"]
 
@@ -20,10 +20,10 @@ __all__ = ["Chi2", "Exponential", "FisherSnedecor", "Gamma", "InverseGamma"]
 class Gamma(ExponentialFamily):
     """The gamma distribution of the shape ``concentration`` and the inverse scale ``rate``."""
 
-    arg_constraints: Any = {"concentration": constraints.positive, "rate": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
-    _batched = {"concentration": 0, "rate": 0}
+    _batched: ClassVar[Any] = {"concentration": 0, "rate": 0}
     _mean_carrier_measure = 0
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
@@ -42,7 +42,7 @@ class Gamma(ExponentialFamily):
     def variance(self) -> Tensor:
         return self.concentration / self.rate.square()
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = tuple(self._extended_shape(sample_shape))
         value = _standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape)
         with flambeau.no_grad():
@@ -73,7 +73,7 @@ class Gamma(ExponentialFamily):
 class Chi2(Gamma):
     """The chi-squared distribution with ``df`` degrees of freedom: gamma of ``df / 2`` and the rate 1/2."""
 
-    arg_constraints: Any = {"df": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"df": constraints.positive}
 
     def __init__(self, df: Any, validate_args: bool | None = None) -> None:
         half = df * 0.5 if isinstance(df, Tensor) else float(df) * 0.5
@@ -87,10 +87,10 @@ class Chi2(Gamma):
 class Exponential(ExponentialFamily):
     """The exponential distribution of the mean ``1 / rate``."""
 
-    arg_constraints: Any = {"rate": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
-    _batched = {"rate": 0}
+    _batched: ClassVar[Any] = {"rate": 0}
     _mean_carrier_measure = 0
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
@@ -113,7 +113,7 @@ class Exponential(ExponentialFamily):
     def variance(self) -> Tensor:
         return self.rate.pow(-2)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self._noise("exponential", sample_shape, self.rate) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -139,8 +139,8 @@ class Exponential(ExponentialFamily):
 class InverseGamma(TransformedDistribution):
     """The distribution of ``1 / x``, x gamma of ``concentration`` and ``rate``."""
 
-    arg_constraints: Any = {"concentration": constraints.positive, "rate": constraints.positive}
-    support = constraints.positive  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive, "rate": constraints.positive}
+    support = constraints.positive
     has_rsample = True
     base_dist: Gamma
 
@@ -182,10 +182,10 @@ class InverseGamma(TransformedDistribution):
 class FisherSnedecor(Distribution):
     """The F distribution: the ratio of two independent chi-squared numbers, each over its degrees of freedom."""
 
-    arg_constraints: Any = {"df1": constraints.positive, "df2": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"df1": constraints.positive, "df2": constraints.positive}
     support = constraints.positive
     has_rsample = True
-    _batched = {"df1": 0, "df2": 0}
+    _batched: ClassVar[Any] = {"df1": 0, "df2": 0}
 
     def __init__(self, df1: Any, df2: Any, validate_args: bool | None = None) -> None:
         self.df1, self.df2 = broadcast_all(df1, df2)
@@ -209,7 +209,7 @@ class FisherSnedecor(Distribution):
         found = 2 * n.square() * (m + n - 2) / (m * (n - 2).square() * (n - 4))
         return flambeau.where(n > 4, found, math.nan)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = tuple(self._extended_shape(sample_shape))
         first, second = (_standard_gamma((df * 0.5).expand(shape)) / df for df in (self.df1, self.df2))
         tiny = flambeau.finfo(second.dtype).tiny

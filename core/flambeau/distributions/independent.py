@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -21,7 +21,7 @@ class Independent(Distribution):
         ValueError: when there are fewer batch dimensions than ``reinterpreted_batch_ndims``.
     """
 
-    arg_constraints: Any = {}
+    arg_constraints: ClassVar[Any] = {}
 
     def __init__(
         self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
@@ -71,10 +71,10 @@ class Independent(Distribution):
     def variance(self) -> Tensor:
         return self.base_dist.variance
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class MixtureSameFamily(Distribution):
         ValueError: when the mixture distribution is not :class:`Categorical`, or the shapes do not fit.
     """
 
-    arg_constraints: Any = {}
+    arg_constraints: ClassVar[Any] = {}
 
     def __init__(
         self, mixture_distribution: Categorical, component_distribution: Distribution, validate_args: bool | None = None
@@ -179,7 +179,7 @@ class MixtureSameFamily(Distribution):
         chosen = flambeau.log_softmax(self.mixture_distribution.logits, -1)
         return flambeau.logsumexp(each + chosen, -1)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with flambeau.no_grad():
             chosen = self.mixture_distribution.sample(sample_shape)
             samples = self.component_distribution.sample(sample_shape)

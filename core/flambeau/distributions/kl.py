@@ -16,8 +16,12 @@ from flambeau.distributions.distribution import Distribution, ExponentialFamily
 from flambeau.distributions.gamma import Exponential, Gamma
 from flambeau.distributions.independent import Independent
 from flambeau.distributions.laplace import Gumbel, Laplace
-from flambeau.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal
-from flambeau.distributions.multivariate_normal import log_diagonal, squared_length
+from flambeau.distributions.multivariate_normal import (
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    log_diagonal,
+    squared_length,
+)
 from flambeau.distributions.normal import HalfNormal, Normal
 from flambeau.distributions.pareto import Pareto
 from flambeau.distributions.poisson import Binomial, Poisson
@@ -162,7 +166,7 @@ def _exponential_family(p: ExponentialFamily, q: ExponentialFamily) -> Tensor:
     """The Bregman divergence of the log normalizer."""
     if type(p) is not type(q):
         raise NotImplementedError(
-            "The cross KL-divergence between different exponential families cannot be computed using Bregman divergences"
+            f"The Bregman divergence is of two members of one family, not of {type(p).__name__} and {type(q).__name__}"
         )
     with flambeau.enable_grad():
         own = [n if n.requires_grad else n.detach().requires_grad_() for n in p._natural_params]
@@ -289,6 +293,8 @@ def _multivariate_normal(p: Any, q: Any) -> Tensor:
     return 0.5 * (_log_determinant(q) - _log_determinant(p) + trace + distance - p.event_shape[0])
 
 
+_p: Any
+_q: Any
 for _p in (MultivariateNormal, LowRankMultivariateNormal):
     for _q in (MultivariateNormal, LowRankMultivariateNormal):
         register_kl(_p, _q)(_multivariate_normal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -12,7 +12,7 @@ from flambeau.distributions.transformed_distribution import TransformedDistribut
 from flambeau.distributions.transforms import AffineTransform, ExpTransform
 from flambeau.distributions.uniform import Uniform
 from flambeau.distributions.utils import broadcast_all
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Gumbel", "Laplace"]
 
@@ -22,10 +22,10 @@ _EULER = 0.5772156649015329
 class Laplace(Distribution):
     """The density ``exp(-|x - loc| / scale) / (2 scale)``."""
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
-    _batched = {"loc": 0, "scale": 0}
+    _batched: ClassVar[Any] = {"loc": 0, "scale": 0}
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)
@@ -47,7 +47,7 @@ class Laplace(Distribution):
     def variance(self) -> Tensor:
         return 2 * self.scale.square()
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(self._open_uniform(sample_shape, self.loc))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ class Laplace(Distribution):
 class Gumbel(TransformedDistribution):
     """The distribution function ``exp(-exp(-(x - loc) / scale))``."""
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.utils import lazy_property
 from flambeau.linalg import cholesky, solve_triangular
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["LowRankMultivariateNormal", "MultivariateNormal"]
 
@@ -53,13 +53,13 @@ class MultivariateNormal(Distribution):
         ValueError: unless exactly one matrix is given, with at least two dimensions.
     """
 
-    arg_constraints: Any = {
+    arg_constraints: ClassVar[Any] = {
         "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
         "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky,
     }  # fmt: skip
     support = constraints.real_vector
     has_rsample = True
-    _batched = {
+    _batched: ClassVar[Any] = {
         "loc": 1, "covariance_matrix": 2, "precision_matrix": 2, "scale_tril": 2, "_unbroadcasted_scale_tril": 2,
     }  # fmt: skip
 
@@ -130,7 +130,7 @@ class MultivariateNormal(Distribution):
         squares = self._unbroadcasted_scale_tril.square().sum(-1)
         return squares.expand((*self._batch_shape, *self._event_shape))
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.loc + times(self._unbroadcasted_scale_tril, self._noise("normal", sample_shape, self.loc))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ class LowRankMultivariateNormal(Distribution):
         cov_diag: D, positive, shape (..., d).
     """
 
-    arg_constraints: Any = {
+    arg_constraints: ClassVar[Any] = {
         "loc": constraints.real_vector, "cov_factor": constraints.independent(constraints.real, 2),
         "cov_diag": constraints.independent(constraints.positive, 1),
     }  # fmt: skip
     support = constraints.real_vector
     has_rsample = True
-    _batched = {"loc": 1, "cov_factor": 2, "cov_diag": 1}
+    _batched: ClassVar[Any] = {"loc": 1, "cov_factor": 2, "cov_diag": 1}
 
     def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None) -> None:
         if loc.ndim < 1:
@@ -201,7 +201,7 @@ class LowRankMultivariateNormal(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Tensor:  # type: ignore[override]
+    def variance(self) -> Tensor:
         """The diagonal of the covariance matrix."""
         return self.cov_factor.square().sum(-1) + self.cov_diag
 
@@ -222,7 +222,7 @@ class LowRankMultivariateNormal(Distribution):
         inner = inner / self.cov_diag.unsqueeze(-2)
         return self.cov_diag.reciprocal().diag_embed() - inner.mT @ inner
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = tuple(self._extended_shape(sample_shape))
         w = self.cov_factor
         small = flambeau.empty((*shape[:-1], w.shape[-1]), dtype=w.dtype, device=w.device).normal_()

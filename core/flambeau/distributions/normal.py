@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau import special
@@ -12,7 +12,7 @@ from flambeau.distributions.distribution import ExponentialFamily
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import AbsTransform, ExpTransform, StickBreakingTransform
 from flambeau.distributions.utils import broadcast_all
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["HalfNormal", "LogNormal", "LogisticNormal", "Normal"]
 
@@ -20,10 +20,10 @@ __all__ = ["HalfNormal", "LogNormal", "LogisticNormal", "Normal"]
 class Normal(ExponentialFamily):
     """The normal distribution of the mean ``loc`` and the standard deviation ``scale``."""
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
-    _batched = {"loc": 0, "scale": 0}
+    _batched: ClassVar[Any] = {"loc": 0, "scale": 0}
     _mean_carrier_measure = 0
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
@@ -46,11 +46,11 @@ class Normal(ExponentialFamily):
     def variance(self) -> Tensor:
         return self.scale.square()
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with flambeau.no_grad():
             return self.rsample(sample_shape)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.loc + self._noise("normal", sample_shape, self.loc) * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -78,8 +78,8 @@ class Normal(ExponentialFamily):
 class LogNormal(TransformedDistribution):
     """The distribution of ``exp(x)``, x normal with the mean ``loc`` and the standard deviation ``scale``."""
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.positive  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.positive
     base_dist: Normal
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
@@ -113,8 +113,8 @@ class LogNormal(TransformedDistribution):
 class HalfNormal(TransformedDistribution):
     """The distribution of ``|x|``, x normal with the mean 0 and the standard deviation ``scale``."""
 
-    arg_constraints: Any = {"scale": constraints.positive}
-    support = constraints.nonnegative  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"scale": constraints.positive}
+    support = constraints.nonnegative
     has_rsample = True
     base_dist: Normal
 
@@ -156,8 +156,8 @@ class LogisticNormal(TransformedDistribution):
     ``loc`` and ``scale`` have numbers.
     """
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.simplex  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.simplex
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         base = Normal(loc, scale, validate_args=validate_args)
@@ -167,8 +167,8 @@ class LogisticNormal(TransformedDistribution):
 
     @property
     def loc(self) -> Tensor:
-        return self.base_dist.base_dist.loc  # type: ignore[attr-defined, no-any-return]
+        return self.base_dist.base_dist.loc  # type: ignore[attr-defined]
 
     @property
     def scale(self) -> Tensor:
-        return self.base_dist.base_dist.scale  # type: ignore[attr-defined, no-any-return]
+        return self.base_dist.base_dist.scale  # type: ignore[attr-defined]

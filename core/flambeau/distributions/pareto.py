@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -12,7 +12,7 @@ from flambeau.distributions.gamma import Exponential
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import AffineTransform, ExpTransform, PowerTransform
 from flambeau.distributions.utils import broadcast_all
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["GeneralizedPareto", "Pareto", "Weibull"]
 
@@ -20,7 +20,7 @@ __all__ = ["GeneralizedPareto", "Pareto", "Weibull"]
 class Pareto(TransformedDistribution):
     """The density ``alpha scale^alpha / x^(alpha + 1)`` from ``scale`` up."""
 
-    arg_constraints: Any = {"alpha": constraints.positive, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"alpha": constraints.positive, "scale": constraints.positive}
 
     def __init__(self, scale: Any, alpha: Any, validate_args: bool | None = None) -> None:
         self.scale, self.alpha = broadcast_all(scale, alpha)
@@ -62,9 +62,13 @@ class GeneralizedPareto(Distribution):
     for the concentration 0 the limit ``1 - exp(-z)``. With a negative one, z is at most ``-1 / concentration``.
     """
 
-    arg_constraints: Any = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
+    arg_constraints: ClassVar[Any] = {
+        "loc": constraints.real,
+        "scale": constraints.positive,
+        "concentration": constraints.real,
+    }
     has_rsample = True
-    _batched = {"loc": 0, "scale": 0, "concentration": 0}
+    _batched: ClassVar[Any] = {"loc": 0, "scale": 0, "concentration": 0}
 
     def __init__(self, loc: Any, scale: Any, concentration: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale, self.concentration = broadcast_all(loc, scale, concentration)
@@ -80,7 +84,7 @@ class GeneralizedPareto(Distribution):
         flat = self.concentration.abs() < flambeau.finfo(self.loc.dtype).eps
         return flat, flambeau.where(flat, 1.0, self.concentration)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(self._noise("uniform", sample_shape, self.loc))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -131,8 +135,8 @@ class GeneralizedPareto(Distribution):
 class Weibull(TransformedDistribution):
     """The distribution function ``1 - exp(-(x / scale)^concentration)``."""
 
-    arg_constraints: Any = {"scale": constraints.positive, "concentration": constraints.positive}
-    support = constraints.positive  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"scale": constraints.positive, "concentration": constraints.positive}
+    support = constraints.positive
 
     def __init__(self, scale: Any, concentration: Any, validate_args: bool | None = None) -> None:
         self.scale, self.concentration = broadcast_all(scale, concentration)

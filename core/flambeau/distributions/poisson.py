@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -11,7 +11,7 @@ from flambeau.distributions.distribution import ExponentialFamily
 from flambeau.distributions.gamma import Gamma
 from flambeau.distributions.utils import broadcast_all, lazy_property
 from flambeau.nn.functional import logsigmoid, softplus
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Binomial", "NegativeBinomial", "Poisson"]
 
@@ -19,9 +19,9 @@ __all__ = ["Binomial", "NegativeBinomial", "Poisson"]
 class Poisson(ExponentialFamily):
     """The Poisson distribution of the mean ``rate``."""
 
-    arg_constraints: Any = {"rate": constraints.nonnegative}
+    arg_constraints: ClassVar[Any] = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer
-    _batched = {"rate": 0}
+    _batched: ClassVar[Any] = {"rate": 0}
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         (self.rate,) = broadcast_all(rate)
@@ -39,7 +39,7 @@ class Poisson(ExponentialFamily):
     def variance(self) -> Tensor:
         return self.rate
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return flambeau.poisson(self.rate.detach().expand(tuple(self._extended_shape(sample_shape))))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class _Counts(OneProbability):
     """Counts of trials that succeed with one probability."""
 
     total_count: Tensor
-    _batched = {"probs": 0, "logits": 0, "total_count": 0}
+    _batched: ClassVar[Any] = {"probs": 0, "logits": 0, "total_count": 0}
 
     def _set_parameters(self, total_count: Any, probs: Any, logits: Any) -> Tensor:
         if (probs is None) == (logits is None):
@@ -73,7 +73,7 @@ class _Counts(OneProbability):
 class Binomial(_Counts):
     """How many of ``total_count`` independent trials succeed, each with the probability ``probs``."""
 
-    arg_constraints: Any = {
+    arg_constraints: ClassVar[Any] = {
         "total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval, "logits": constraints.real,
     }  # fmt: skip
     has_enumerate_support = True
@@ -99,7 +99,7 @@ class Binomial(_Counts):
     def variance(self) -> Tensor:
         return self.total_count * self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = tuple(self._extended_shape(sample_shape))
         return flambeau.binomial(self.total_count.expand(shape), self.probs.detach().expand(shape))
 
@@ -129,7 +129,7 @@ class Binomial(_Counts):
 class NegativeBinomial(_Counts):
     """How many trials of the probability ``probs`` succeed before ``total_count`` have failed."""
 
-    arg_constraints: Any = {
+    arg_constraints: ClassVar[Any] = {
         "total_count": constraints.greater_than_eq(0), "probs": constraints.half_open_interval(0.0, 1.0),
         "logits": constraints.real,
     }  # fmt: skip
@@ -156,7 +156,7 @@ class NegativeBinomial(_Counts):
     def _gamma(self) -> Gamma:
         return Gamma(self.total_count, flambeau.exp(-self.logits), validate_args=False)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with flambeau.no_grad():
             return flambeau.poisson(self._gamma.sample(sample_shape))
 

@@ -5,7 +5,7 @@ and Poole, "Categorical reparameterization with Gumbel-softmax", 2017).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -33,7 +33,7 @@ class LogitRelaxedBernoulli(OneProbability):
         self.temperature = temperature
         super().__init__(self._set_parameter(probs, logits).shape, validate_args=validate_args)
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(self.probs.expand(tuple(self._extended_shape(sample_shape))))
         drawn = clamp_probs(self._noise("uniform", sample_shape, self.probs))
         noise = drawn.log() - flambeau.log1p(-drawn)
@@ -48,8 +48,8 @@ class LogitRelaxedBernoulli(OneProbability):
 class RelaxedBernoulli(TransformedDistribution):
     """A number in (0, 1) that for the temperature 0 becomes a Bernoulli one."""
 
-    arg_constraints: Any = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.unit_interval
     has_rsample = True
     base_dist: LogitRelaxedBernoulli
 
@@ -65,17 +65,17 @@ class RelaxedBernoulli(TransformedDistribution):
 
     @property
     def logits(self) -> Tensor:
-        return self.base_dist.logits  # type: ignore[no-any-return]
+        return self.base_dist.logits
 
     @property
     def probs(self) -> Tensor:
-        return self.base_dist.probs  # type: ignore[no-any-return]
+        return self.base_dist.probs
 
 
 class ExpRelaxedCategorical(Distribution):
     """The logarithm of a relaxed one-hot vector; parameters as of :class:`Categorical`."""
 
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.real_vector  # the surface where exp adds up to 1
     has_rsample = True
 
@@ -102,14 +102,14 @@ class ExpRelaxedCategorical(Distribution):
     @property
     def logits(self) -> Tensor:
         """Normalized log-probabilities."""
-        return self._categorical.logits  # type: ignore[no-any-return]
+        return self._categorical.logits
 
     @property
     def probs(self) -> Tensor:
         """Probabilities."""
-        return self._categorical.probs  # type: ignore[no-any-return]
+        return self._categorical.probs
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         drawn = clamp_probs(self._noise("uniform", sample_shape, self.logits))
         scores = (self.logits - (-drawn.log()).log()) / self.temperature
         return flambeau.log_softmax(scores, -1)
@@ -125,8 +125,8 @@ class ExpRelaxedCategorical(Distribution):
 class RelaxedOneHotCategorical(TransformedDistribution):
     """A point of the simplex that for the temperature 0 becomes a one-hot vector."""
 
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support = constraints.simplex  # type: ignore[assignment]
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    support = constraints.simplex
     has_rsample = True
     base_dist: ExpRelaxedCategorical
 

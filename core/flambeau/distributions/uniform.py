@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.utils import broadcast_all
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Uniform"]
 
@@ -22,10 +22,10 @@ class Uniform(Distribution):
     """
 
     has_rsample = True
-    _batched = {"low": 0, "high": 0}
+    _batched: ClassVar[Any] = {"low": 0, "high": 0}
 
     @property
-    def arg_constraints(self) -> Any:  # type: ignore[override]
+    def arg_constraints(self) -> Any:
         return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
@@ -53,7 +53,7 @@ class Uniform(Distribution):
     def variance(self) -> Tensor:
         return (self.high - self.low).square() / 12
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.low + self._noise("uniform", sample_shape, self.low) * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:

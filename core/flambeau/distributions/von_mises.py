@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -11,7 +11,7 @@ from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.utils import broadcast_all
 from flambeau.ops.call import TENSORS
 from flambeau.sampling import by_rejection
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["VonMises"]
 
@@ -22,9 +22,9 @@ class VonMises(Distribution):
     Samples are in [-pi, pi); values of any size are taken as angles.
     """
 
-    arg_constraints: Any = {"loc": constraints.real, "concentration": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "concentration": constraints.positive}
     support = constraints.real
-    _batched = {"loc": 0, "concentration": 0}
+    _batched: ClassVar[Any] = {"loc": 0, "concentration": 0}
 
     def __init__(self, loc: Any, concentration: Any, validate_args: bool | None = None) -> None:
         self.loc, self.concentration = broadcast_all(loc, concentration)
@@ -35,7 +35,7 @@ class VonMises(Distribution):
         # log I0(k), which would overflow, as of the scaled function
         return k * (flambeau.cos(self._checked(value) - self.loc) - 1) - math.log(2 * math.pi) - _scaled(0, k).log()
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Samples by rejection from a wrapped Cauchy distribution (Best and Fisher, 1979)."""
         with flambeau.no_grad():
             shape = tuple(self._extended_shape(sample_shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
@@ -13,7 +13,7 @@ from flambeau.distributions.gamma import Chi2
 from flambeau.distributions.multivariate_normal import factor_of_inverse, log_diagonal
 from flambeau.distributions.utils import broadcast_all, lazy_property
 from flambeau.linalg import cholesky, solve_triangular
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["LKJCholesky", "Wishart"]
 
@@ -32,12 +32,12 @@ class Wishart(ExponentialFamily):
     support = constraints.positive_definite
     has_rsample = True
     _mean_carrier_measure = 0
-    _batched = {
+    _batched: ClassVar[Any] = {
         "df": 0, "covariance_matrix": 2, "precision_matrix": 2, "scale_tril": 2, "_unbroadcasted_scale_tril": 2,
     }  # fmt: skip
 
     @property
-    def arg_constraints(self) -> Any:  # type: ignore[override]
+    def arg_constraints(self) -> Any:
         return {
             "covariance_matrix": constraints.positive_definite,
             "precision_matrix": constraints.positive_definite,
@@ -112,7 +112,7 @@ class Wishart(ExponentialFamily):
         diagonal = matrix.diagonal(0, -2, -1)
         return self._df() * (matrix.square() + diagonal.unsqueeze(-1) * diagonal.unsqueeze(-2))
 
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples by Bartlett's decomposition (1933)."""
         n = self._event_shape[0]
         places = flambeau.arange(n, dtype=self.df.dtype, device=self.df.device)
@@ -159,9 +159,9 @@ class LKJCholesky(Distribution):
         ValueError: for a ``dim`` below 2.
     """
 
-    arg_constraints: Any = {"concentration": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive}
     support = constraints.corr_cholesky
-    _batched = {"concentration": 0}
+    _batched: ClassVar[Any] = {"concentration": 0}
 
     def __init__(self, dim: int, concentration: Any = 1.0, validate_args: bool | None = None) -> None:
         if dim < 2:
@@ -170,7 +170,7 @@ class LKJCholesky(Distribution):
         (self.concentration,) = broadcast_all(concentration)
         super().__init__(self.concentration.shape, (dim, dim), validate_args=validate_args)
 
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Samples by the onion method: each row is a point in the unit ball, the diagonal fills it up to length 1."""
         with flambeau.no_grad():
             eta = self.concentration.unsqueeze(-1)

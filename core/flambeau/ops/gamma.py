@@ -7,8 +7,8 @@ from typing import Any
 
 from flambeau.dtypes import BOOL
 from flambeau.ops import series
-from flambeau.ops.arguments import one_tensor
 from flambeau.ops.approximation import chebyshev, fraction, horner, widened
+from flambeau.ops.arguments import one_tensor
 from flambeau.ops.declare import composite
 
 Tensor = Any
@@ -209,8 +209,8 @@ def _zeta(xp: Xp, s: Any, q: Any) -> Any:
 def special_zeta(xp: Xp, input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """Return Hurwitz' zeta function, the sum of ``(other + k)^-input`` over k = 0, 1, 2 ...
 
-    Infinite where ``input`` is 1 and where ``other`` is 0 or a negative integer; NaN where ``input`` is less than 1, and
-    where ``other`` is negative and ``input`` no integer.
+    Infinite where ``input`` is 1 and where ``other`` is 0 or a negative integer; NaN where ``input`` is less than 1,
+    and where ``other`` is negative and ``input`` no integer.
     """
     return widened(xp, _zeta, *_as_arrays(xp, input, other))
 

@@ -7,7 +7,7 @@ Both are integrals of one form. With ``t = x e^-u`` and ``t = x e^u``::
 
 The integrands fall from 1 without waves, the first on a scale of ``1 / (a - x + sqrt(x))``, the second on one of
 ``1 / (x - a + sqrt(x))``. Takahasi and Mori's double-exponential rule (1974), ``u = exp(v - exp(-v))``, gives them to a
-relative 1e-13 for all a and x with one set of nodes. Where a is small the first has two scales; there, a is raised by 1.
+relative 1e-13 for all a and x with one set of nodes. As the first has two scales where a is small, a is raised by 1.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def igamma(xp: Xp, input: Tensor, other: Tensor) -> Tensor:
 
 @composite(dtype="float", pointwise=True, inplace=True)
 def igammac(xp: Xp, input: Tensor, other: Tensor) -> Tensor:
-    """Return the regularized upper incomplete gamma function, ``1 - igamma(input, other)``, precise where it is small."""
+    """Return the regularized upper incomplete gamma function, ``1 - igamma``, precise where it is small."""
     return widened(xp, _upper, input, other)
 
 
