@@ -494,6 +494,8 @@ def multinomial(
         raise RuntimeError(f"multinomial: only supports floating-point dtypes for input, got {input.dtype}")
     if not 1 <= input.ndim <= 2:
         raise RuntimeError(f"multinomial: prob_dist must be 1 or 2 dim, got the shape {list(input.shape)}")
+    if out is not None and out.dtype is not int64:
+        raise RuntimeError(f"multinomial: expected an int64 tensor as out, got {out.dtype}")
     categories = input.shape[-1]
     if num_samples <= 0:
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {num_samples}")
