@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
+from flambeau.distributions._transform import sum_rightmost
 from flambeau.distributions.categorical import Categorical
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.transforms import sum_rightmost
 from flambeau.tensor import Size, Tensor
 
 __all__ = ["Independent", "MixtureSameFamily"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
+from flambeau.distributions._transform import sum_rightmost
 from flambeau.distributions.bernoulli import Bernoulli, ContinuousBernoulli, Geometric
 from flambeau.distributions.beta import Beta, Dirichlet
 from flambeau.distributions.categorical import Categorical, OneHotCategorical
@@ -26,7 +27,6 @@ from flambeau.distributions.normal import HalfNormal, Normal
 from flambeau.distributions.pareto import Pareto
 from flambeau.distributions.poisson import Binomial, Poisson
 from flambeau.distributions.transformed_distribution import TransformedDistribution
-from flambeau.distributions.transforms import sum_rightmost
 from flambeau.distributions.uniform import Uniform
 from flambeau.nn.functional import softplus
 from flambeau.tensor import Tensor

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import flambeau
 from flambeau.distributions import constraints
+from flambeau.distributions._transform import ComposeTransform, Transform, sum_rightmost
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.independent import Independent
-from flambeau.distributions.transforms import ComposeTransform, Transform, sum_rightmost
 from flambeau.distributions.utils import lazy_property
 from flambeau.tensor import Size, Tensor
 
