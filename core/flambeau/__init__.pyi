@@ -17,8 +17,10 @@ from flambeau.ops import install as _install
 from flambeau import amp as amp
 from flambeau import autograd as autograd
 from flambeau import backends as backends
+from flambeau import casting as casting
 from flambeau import catalogue as catalogue
 from flambeau import conversion as conversion
+from flambeau import copies as copies
 from flambeau import cpu as cpu
 from flambeau import creation as creation
 from flambeau import cuda as cuda
@@ -29,7 +31,9 @@ from flambeau import dtypes as dtypes
 from flambeau import fft as fft
 from flambeau import func as func
 from flambeau import functions as functions
+from flambeau import layouts as layouts
 from flambeau import linalg as linalg
+from flambeau import memory as memory
 from flambeau import nn as nn
 from flambeau import ops as ops
 from flambeau import optim as optim
@@ -38,8 +42,10 @@ from flambeau import plugins as plugins
 from flambeau import printing as printing
 from flambeau import random as random
 from flambeau import serialization as serialization
+from flambeau import settings as settings
 from flambeau import signal as signal
 from flambeau import special as special
+from flambeau import storage as storage
 from flambeau import testing as testing
 from flambeau import utils as utils
 from flambeau.amp import autocast as autocast
@@ -63,10 +69,31 @@ from flambeau.catalogue import list_models as list_models
 from flambeau.conversion import as_tensor as as_tensor
 from flambeau.conversion import asarray as asarray
 from flambeau.conversion import from_dlpack as from_dlpack
+from flambeau.conversion import from_file as from_file
 from flambeau.conversion import from_numpy as from_numpy
 from flambeau.conversion import frombuffer as frombuffer
 from flambeau.conversion import scalar_tensor as scalar_tensor
 from flambeau.conversion import tensor as tensor
+from flambeau.copies import alias_copy as alias_copy
+from flambeau.copies import as_strided_copy as as_strided_copy
+from flambeau.copies import detach_copy as detach_copy
+from flambeau.copies import diagonal_copy as diagonal_copy
+from flambeau.copies import expand_copy as expand_copy
+from flambeau.copies import narrow_copy as narrow_copy
+from flambeau.copies import permute_copy as permute_copy
+from flambeau.copies import select_copy as select_copy
+from flambeau.copies import slice_copy as slice_copy
+from flambeau.copies import split_copy as split_copy
+from flambeau.copies import split_with_sizes_copy as split_with_sizes_copy
+from flambeau.copies import squeeze_copy as squeeze_copy
+from flambeau.copies import t_copy as t_copy
+from flambeau.copies import transpose_copy as transpose_copy
+from flambeau.copies import unbind_copy as unbind_copy
+from flambeau.copies import unfold_copy as unfold_copy
+from flambeau.copies import unsqueeze_copy as unsqueeze_copy
+from flambeau.copies import view_as_complex_copy as view_as_complex_copy
+from flambeau.copies import view_as_real_copy as view_as_real_copy
+from flambeau.copies import view_copy as view_copy
 from flambeau.creation import arange as arange
 from flambeau.creation import block_diag as block_diag
 from flambeau.creation import cartesian_prod as cartesian_prod
@@ -74,6 +101,7 @@ from flambeau.creation import combinations as combinations
 from flambeau.creation import complex as complex
 from flambeau.creation import empty as empty
 from flambeau.creation import empty_like as empty_like
+from flambeau.creation import empty_permuted as empty_permuted
 from flambeau.creation import empty_strided as empty_strided
 from flambeau.creation import eye as eye
 from flambeau.creation import full as full
@@ -102,7 +130,6 @@ from flambeau.dtypes import promote_types as promote_types
 from flambeau.dtypes import set_default_dtype as set_default_dtype
 from flambeau.functions import allclose as allclose
 from flambeau.functions import argwhere as argwhere
-from flambeau.functions import as_strided as as_strided
 from flambeau.functions import atleast_1d as atleast_1d
 from flambeau.functions import atleast_2d as atleast_2d
 from flambeau.functions import atleast_3d as atleast_3d
@@ -111,8 +138,13 @@ from flambeau.functions import broadcast_tensors as broadcast_tensors
 from flambeau.functions import conj as conj
 from flambeau.functions import conj_physical as conj_physical
 from flambeau.functions import equal as equal
+from flambeau.functions import get_device as get_device
 from flambeau.functions import is_complex as is_complex
+from flambeau.functions import is_conj as is_conj
+from flambeau.functions import is_distributed as is_distributed
 from flambeau.functions import is_floating_point as is_floating_point
+from flambeau.functions import is_inference as is_inference
+from flambeau.functions import is_neg as is_neg
 from flambeau.functions import is_nonzero as is_nonzero
 from flambeau.functions import is_same_size as is_same_size
 from flambeau.functions import is_signed as is_signed
@@ -122,10 +154,26 @@ from flambeau.functions import positive as positive
 from flambeau.functions import resolve_conj as resolve_conj
 from flambeau.functions import resolve_neg as resolve_neg
 from flambeau.functions import result_type as result_type
+from flambeau.functions import to_dlpack as to_dlpack
+from flambeau.functions import typename as typename
 from flambeau.functions import unravel_index as unravel_index
 from flambeau.functions import view_as_complex as view_as_complex
 from flambeau.functions import view_as_real as view_as_real
 from flambeau.functions import where as where
+from flambeau.functions import zero_ as zero_
+from flambeau.layouts import channels_last as channels_last
+from flambeau.layouts import channels_last_3d as channels_last_3d
+from flambeau.layouts import contiguous_format as contiguous_format
+from flambeau.layouts import layout as layout
+from flambeau.layouts import memory_format as memory_format
+from flambeau.layouts import preserve_format as preserve_format
+from flambeau.layouts import sparse_coo as sparse_coo
+from flambeau.layouts import strided as strided
+from flambeau.memory import as_strided as as_strided
+from flambeau.memory import as_strided_ as as_strided_
+from flambeau.memory import detach as detach
+from flambeau.memory import detach_ as detach_
+from flambeau.memory import resize_as_ as resize_as_
 from flambeau.nn.functional import bilinear as bilinear
 from flambeau.nn.functional import channel_shuffle as channel_shuffle
 from flambeau.nn.functional import conv_tbc as conv_tbc
@@ -174,18 +222,22 @@ from flambeau.nn.functional._recurrent import rnn_relu as rnn_relu
 from flambeau.nn.functional._recurrent import rnn_relu_cell as rnn_relu_cell
 from flambeau.nn.functional._recurrent import rnn_tanh as rnn_tanh
 from flambeau.nn.functional._recurrent import rnn_tanh_cell as rnn_tanh_cell
+from flambeau.overloads import BFloat16Tensor as BFloat16Tensor
 from flambeau.overloads import BoolTensor as BoolTensor
 from flambeau.overloads import ByteTensor as ByteTensor
+from flambeau.overloads import CharTensor as CharTensor
 from flambeau.overloads import DoubleTensor as DoubleTensor
 from flambeau.overloads import FloatTensor as FloatTensor
 from flambeau.overloads import HalfTensor as HalfTensor
 from flambeau.overloads import IntTensor as IntTensor
 from flambeau.overloads import LongTensor as LongTensor
+from flambeau.overloads import ShortTensor as ShortTensor
 from flambeau.overloads import chain_matmul as chain_matmul
 from flambeau.overloads import corrcoef as corrcoef
 from flambeau.overloads import cov as cov
 from flambeau.overloads import einsum as einsum
 from flambeau.overloads import histogram as histogram
+from flambeau.overloads import histogramdd as histogramdd
 from flambeau.overloads import searchsorted as searchsorted
 from flambeau.printing import get_printoptions as get_printoptions
 from flambeau.printing import printoptions as printoptions
@@ -212,6 +264,16 @@ from flambeau.sampling import binomial as binomial
 from flambeau.sampling import poisson as poisson
 from flambeau.serialization import load as load
 from flambeau.serialization import save as save
+from flambeau.settings import get_float32_matmul_precision as get_float32_matmul_precision
+from flambeau.settings import get_num_interop_threads as get_num_interop_threads
+from flambeau.settings import get_num_threads as get_num_threads
+from flambeau.settings import is_warn_always_enabled as is_warn_always_enabled
+from flambeau.settings import set_default_tensor_type as set_default_tensor_type
+from flambeau.settings import set_float32_matmul_precision as set_float32_matmul_precision
+from flambeau.settings import set_flush_denormal as set_flush_denormal
+from flambeau.settings import set_num_interop_threads as set_num_interop_threads
+from flambeau.settings import set_num_threads as set_num_threads
+from flambeau.settings import set_warn_always as set_warn_always
 from flambeau.special import polygamma as polygamma
 from flambeau.spectrogram import bartlett_window as bartlett_window
 from flambeau.spectrogram import blackman_window as blackman_window
@@ -220,6 +282,21 @@ from flambeau.spectrogram import hann_window as hann_window
 from flambeau.spectrogram import istft as istft
 from flambeau.spectrogram import kaiser_window as kaiser_window
 from flambeau.spectrogram import stft as stft
+from flambeau.storage import BFloat16Storage as BFloat16Storage
+from flambeau.storage import BoolStorage as BoolStorage
+from flambeau.storage import ByteStorage as ByteStorage
+from flambeau.storage import CharStorage as CharStorage
+from flambeau.storage import ComplexDoubleStorage as ComplexDoubleStorage
+from flambeau.storage import ComplexFloatStorage as ComplexFloatStorage
+from flambeau.storage import DoubleStorage as DoubleStorage
+from flambeau.storage import FloatStorage as FloatStorage
+from flambeau.storage import HalfStorage as HalfStorage
+from flambeau.storage import IntStorage as IntStorage
+from flambeau.storage import LongStorage as LongStorage
+from flambeau.storage import ShortStorage as ShortStorage
+from flambeau.storage import TypedStorage as TypedStorage
+from flambeau.storage import UntypedStorage as UntypedStorage
+from flambeau.storage import is_storage as is_storage
 from flambeau.tensor import Size as Size
 from flambeau.tensor import Tensor as Tensor
 
@@ -227,27 +304,49 @@ _Number = _int | _float | _complex
 __version__: str
 def abs(input: Tensor) -> Tensor:
     """Return the absolute value of each element."""
+def abs_(input: Tensor) -> Tensor:
+    """Return the absolute value of each element."""
 def absolute(input: Tensor) -> Tensor:
+    """Return the absolute value of each element."""
+def absolute_(input: Tensor) -> Tensor:
     """Return the absolute value of each element."""
 def acos(input: Tensor) -> Tensor:
     """Return the arc cosine of each element, in radians."""
+def acos_(input: Tensor) -> Tensor:
+    """Return the arc cosine of each element, in radians."""
 def acosh(input: Tensor) -> Tensor:
+    """Return the inverse hyperbolic cosine of each element."""
+def acosh_(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic cosine of each element."""
 def adaptive_avg_pool1d(input: Tensor, output_size: _Any, *, out: Tensor | None = None) -> Tensor:
     """Return the means of ``output_size`` regions that cover (N, C, L) or (C, L); None keeps a size."""
 def add(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input + alpha * other``."""
+def add_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input + alpha * other``."""
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
+    """Return ``beta * input + alpha * (sum over the batch of batch1[i] @ batch2[i])``."""
+def addbmm_(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
     """Return ``beta * input + alpha * (sum over the batch of batch1[i] @ batch2[i])``."""
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: _Number = 1) -> Tensor:
     """Return ``input + value * tensor1 / tensor2``."""
+def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: _Number = 1) -> Tensor:
+    """Return ``input + value * tensor1 / tensor2``."""
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: _Number = 1) -> Tensor:
+    """Return ``input + value * tensor1 * tensor2``."""
+def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: _Number = 1) -> Tensor:
     """Return ``input + value * tensor1 * tensor2``."""
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
     """Return ``beta * input + alpha * (mat1 @ mat2)`` for matrices; ``input`` broadcasts to the product's shape."""
+def addmm_(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
+    """Return ``beta * input + alpha * (mat1 @ mat2)`` for matrices; ``input`` broadcasts to the product's shape."""
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
     """Return ``beta * input + alpha * (mat @ vec)`` for a matrix and a vector."""
+def addmv_(input: Tensor, mat: Tensor, vec: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
+    """Return ``beta * input + alpha * (mat @ vec)`` for a matrix and a vector."""
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
+    """Return ``beta * input + alpha * outer(vec1, vec2)``."""
+def addr_(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
     """Return ``beta * input + alpha * outer(vec1, vec2)``."""
 def adjoint(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the last two dimensions exchanged and the elements conjugated; a view of a real tensor."""
@@ -277,17 +376,31 @@ def any(input: Tensor, dim: _int | _Sequence[_int] | None = None, keepdim: _bool
 def any(input: Tensor, *dim: _int, keepdim: _bool = False, out: Tensor | None = None) -> Tensor: ...
 def arccos(input: Tensor) -> Tensor:
     """Return the arc cosine of each element, in radians."""
+def arccos_(input: Tensor) -> Tensor:
+    """Return the arc cosine of each element, in radians."""
 def arccosh(input: Tensor) -> Tensor:
+    """Return the inverse hyperbolic cosine of each element."""
+def arccosh_(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic cosine of each element."""
 def arcsin(input: Tensor) -> Tensor:
     """Return the arc sine of each element, in radians."""
+def arcsin_(input: Tensor) -> Tensor:
+    """Return the arc sine of each element, in radians."""
 def arcsinh(input: Tensor) -> Tensor:
+    """Return the inverse hyperbolic sine of each element."""
+def arcsinh_(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic sine of each element."""
 def arctan(input: Tensor) -> Tensor:
     """Return the arc tangent of each element, in radians."""
 def arctan2(input: Tensor, other: Tensor) -> Tensor:
     """Return the angle of the point ``(other, input)``, in radians between -pi and pi."""
+def arctan2_(input: Tensor, other: Tensor) -> Tensor:
+    """Return the angle of the point ``(other, input)``, in radians between -pi and pi."""
+def arctan_(input: Tensor) -> Tensor:
+    """Return the arc tangent of each element, in radians."""
 def arctanh(input: Tensor) -> Tensor:
+    """Return the inverse hyperbolic tangent of each element."""
+def arctanh_(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic tangent of each element."""
 def argmax(input: Tensor, dim: _Any | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return the index of the largest element along ``dim`` (in the flattened tensor when None)."""
@@ -295,34 +408,60 @@ def argmin(input: Tensor, dim: _Any | None = None, keepdim: _bool = False, *, ou
     """Return the index of the smallest element along ``dim`` (in the flattened tensor when None)."""
 def argsort(input: Tensor, dim: _int = -1, descending: _bool = False, stable: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return the int64 indices that sort a dimension."""
+def as_strided_scatter(input: Tensor, src: Tensor, size: _int | _Sequence[_int], stride: _int | _Sequence[_int], storage_offset: _int | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Return a copy of ``input`` with ``src`` in the place of ``as_strided(size, stride, storage_offset)``."""
 def asin(input: Tensor) -> Tensor:
     """Return the arc sine of each element, in radians."""
+def asin_(input: Tensor) -> Tensor:
+    """Return the arc sine of each element, in radians."""
 def asinh(input: Tensor) -> Tensor:
+    """Return the inverse hyperbolic sine of each element."""
+def asinh_(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic sine of each element."""
 def atan(input: Tensor) -> Tensor:
     """Return the arc tangent of each element, in radians."""
 def atan2(input: Tensor, other: Tensor) -> Tensor:
     """Return the angle of the point ``(other, input)``, in radians between -pi and pi."""
+def atan2_(input: Tensor, other: Tensor) -> Tensor:
+    """Return the angle of the point ``(other, input)``, in radians between -pi and pi."""
+def atan_(input: Tensor) -> Tensor:
+    """Return the arc tangent of each element, in radians."""
 def atanh(input: Tensor) -> Tensor:
+    """Return the inverse hyperbolic tangent of each element."""
+def atanh_(input: Tensor) -> Tensor:
     """Return the inverse hyperbolic tangent of each element."""
 def avg_pool1d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _Any = 0, ceil_mode: _bool = False, count_include_pad: _bool = True, *, out: Tensor | None = None) -> Tensor:
     """Return the mean of each window of an input (N, C, L) or (C, L)."""
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
+    """Return ``beta * input + alpha * bmm(batch1, batch2)``."""
+def baddbmm_(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: _Number = 1, alpha: _Number = 1) -> _Any:
     """Return ``beta * input + alpha * bmm(batch1, batch2)``."""
 bfloat16: _DType
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """Return how often each of 0, 1, 2, ... occurs in a 1-dim integer tensor, or the sum of its weights."""
 def bitwise_and(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return the bitwise and of integers or bools."""
+def bitwise_and_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return the bitwise and of integers or bools."""
 def bitwise_left_shift(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return integers shifted left by ``other`` bits."""
+def bitwise_left_shift_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return integers shifted left by ``other`` bits."""
 def bitwise_not(input: Tensor) -> Tensor:
     """Return the bitwise complement of integers, the negation of bools."""
+def bitwise_not_(input: Tensor) -> Tensor:
+    """Return the bitwise complement of integers, the negation of bools."""
 def bitwise_or(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return the bitwise or of integers or bools."""
+def bitwise_or_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return the bitwise or of integers or bools."""
 def bitwise_right_shift(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return integers shifted right by ``other`` bits, keeping the sign."""
+def bitwise_right_shift_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return integers shifted right by ``other`` bits, keeping the sign."""
 def bitwise_xor(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return the bitwise exclusive or of integers or bools."""
+def bitwise_xor_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return the bitwise exclusive or of integers or bools."""
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the products of two batches of matrices: (b, m, n) (b, n, p) -> (b, m, p), without broadcasting."""
@@ -341,12 +480,13 @@ def cdist(x1: Tensor, x2: Tensor, p: _Number = 2.0, compute_mode: _str = 'use_mm
 cdouble: _DType
 def ceil(input: Tensor) -> Tensor:
     """Return the smallest integer that is not below each element."""
+def ceil_(input: Tensor) -> Tensor:
+    """Return the smallest integer that is not below each element."""
 def celu(input: Tensor, alpha: _Number = 1.0, *, out: Tensor | None = None) -> Tensor:
     """Return ``max(input, 0) + min(alpha * (exp(input / alpha) - 1), 0)``."""
 def celu_(input: Tensor, alpha: _Number = 1.0, *, out: Tensor | None = None) -> Tensor:
     """Return ``max(input, 0) + min(alpha * (exp(input / alpha) - 1), 0)``."""
 cfloat: _DType
-channels_last: Any
 def cholesky(input: Tensor, upper: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return the lower triangular L with ``L L^H = input``, or the upper triangular U with ``U^H U = input``."""
 def cholesky_inverse(input: Tensor, upper: _bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -357,14 +497,22 @@ def chunk(input: Tensor, chunks: _int, dim: _int = 0) -> _Any:
     """Return views of at most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller)."""
 def clamp(input: Tensor, min: Tensor | _Number | None = None, max: Tensor | _Number | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with values below ``min`` raised to it and values above ``max`` lowered to it."""
+def clamp_(input: Tensor, min: Tensor | _Number | None = None, max: Tensor | _Number | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with values below ``min`` raised to it and values above ``max`` lowered to it."""
 def clamp_max(input: Tensor, max: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with values above ``max`` lowered to it."""
+def clamp_max_(input: Tensor, max: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with values above ``max`` lowered to it."""
 def clamp_min(input: Tensor, min: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with values below ``min`` raised to it."""
+def clamp_min_(input: Tensor, min: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with values below ``min`` raised to it."""
 def clip(input: Tensor, min: Tensor | _Number | None = None, max: Tensor | _Number | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with values below ``min`` raised to it and values above ``max`` lowered to it."""
+def clip_(input: Tensor, min: Tensor | _Number | None = None, max: Tensor | _Number | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with values below ``min`` raised to it and values above ``max`` lowered to it."""
 def clone(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Return a copy of ``input`` that is differentiable; ``memory_format`` is accepted."""
+    """Return a copy of ``input`` that is differentiable, laid out as ``memory_format`` says."""
 def column_stack(tensors: _Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Return tensors joined along the second dimension, vectors and numbers as columns."""
 complex128: _DType
@@ -378,7 +526,6 @@ def constant_pad_nd(input: Tensor, pad: _int | _Sequence[_int], value: _Number =
     """Return ``input`` with ``value`` added at the ends of dimensions, or cut off where the number is negative."""
 @_overload
 def constant_pad_nd(input: Tensor, *pad: _int, value: _Number = 0, out: Tensor | None = None) -> Tensor: ...
-contiguous_format: Any
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _Any = 1, padding: _Any = 0, dilation: _Any = 1, groups: _int = 1, *, out: Tensor | None = None) -> Tensor:
     """Return the 1-D convolution (cross-correlation) of ``input`` with ``weight``, plus ``bias``."""
 def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _Any = 1, padding: _Any = 0, dilation: _Any = 1, groups: _int = 1, *, out: Tensor | None = None) -> Tensor:
@@ -387,9 +534,15 @@ def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _A
     """Return the 3-D convolution (cross-correlation); as :func:`conv1d`, one number for all dimensions or three."""
 def copysign(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with the sign of ``other``."""
+def copysign_(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with the sign of ``other``."""
 def cos(input: Tensor) -> Tensor:
     """Return the cosine of each element (radians)."""
+def cos_(input: Tensor) -> Tensor:
+    """Return the cosine of each element (radians)."""
 def cosh(input: Tensor) -> Tensor:
+    """Return the hyperbolic cosine of each element."""
+def cosh_(input: Tensor) -> Tensor:
     """Return the hyperbolic cosine of each element."""
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: _int = 1, eps: _Number = 1e-08, *, out: Tensor | None = None) -> Tensor:
     """Return ``x1 . x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim`` of the broadcast inputs."""
@@ -406,9 +559,17 @@ def cummin(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Tensor:
     """Return the running minimum along ``dim`` and where it was reached, as ``(values, indices)``."""
 def cumprod(input: Tensor, dim: _int, *, dtype: _DType | type | None = None) -> _Any:
     """Return the running product along ``dim``; of integers and bools as int64."""
+def cumprod_(input: Tensor, dim: _int, *, dtype: _DType | type | None = None) -> _Any:
+    """Return the running product along ``dim``; of integers and bools as int64."""
 def cumsum(input: Tensor, dim: _int, *, dtype: _DType | type | None = None) -> _Any:
     """Return the running sum along ``dim``; of integers and bools as int64."""
+def cumsum_(input: Tensor, dim: _int, *, dtype: _DType | type | None = None) -> _Any:
+    """Return the running sum along ``dim``; of integers and bools as int64."""
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: _Number | None = None, dim: _int = -1) -> _Any:
+    """Return the running integral of samples ``y`` along ``dim``, one entry fewer; as :func:`trapezoid`."""
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return degrees as radians."""
+def deg2rad_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return degrees as radians."""
 def det(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the determinants of square matrices. The gradient needs invertible matrices."""
@@ -422,13 +583,21 @@ def diagonal(input: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1, *,
     """Return a view of the diagonal over ``dim1`` and ``dim2``, as the last dimension."""
 def diagonal_scatter(input: Tensor, src: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1, *, out: Tensor | None = None) -> Tensor:
     """Return a copy of ``input`` with ``src`` in the place of ``diagonal(offset, dim1, dim2)``."""
+def diff(input: Tensor, n: _int = 1, dim: _int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Return the ``n``-th differences of neighbours along ``dim``; of bools whether they differ."""
 def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the derivative of :func:`lgamma`; -inf at 0, NaN at -1, -2 ..."""
+def digamma_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the derivative of :func:`lgamma`; -inf at 0, NaN at -1, -2 ..."""
 def dist(input: Tensor, other: Tensor, p: _Number = 2, *, out: Tensor | None = None) -> Tensor:
     """Return the p-norm of ``input - other``."""
 def div(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input / other``; with ``rounding_mode="trunc"`` or ``"floor"`` the quotient is rounded."""
+def div_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input / other``; with ``rounding_mode="trunc"`` or ``"floor"`` the quotient is rounded."""
 def divide(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input / other``; with ``rounding_mode="trunc"`` or ``"floor"`` the quotient is rounded."""
+def divide_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input / other``; with ``rounding_mode="trunc"`` or ``"floor"`` the quotient is rounded."""
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the sum of the products of the elements of two vectors of one length."""
@@ -438,21 +607,41 @@ def dsplit(input: Tensor, indices_or_sections: _Any) -> _Any:
 def dstack(tensors: _Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Return tensors joined along the third dimension."""
 e: _float
-def eq(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def eq(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether two elements are equal."""
+def eq_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether two elements are equal."""
 def erf(input: Tensor) -> Tensor:
     """Return the error function of each element, ``2 / sqrt(pi) * integral of exp(-t^2) from 0 to input``."""
+def erf_(input: Tensor) -> Tensor:
+    """Return the error function of each element, ``2 / sqrt(pi) * integral of exp(-t^2) from 0 to input``."""
 def erfc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``1 - erf(input)``, precise where that is small."""
+def erfc_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``1 - erf(input)``, precise where that is small."""
 def erfinv(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the inverse of the error function: infinite at -1 and 1, NaN beyond."""
+def erfinv_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the inverse of the error function: infinite at -1 and 1, NaN beyond."""
 def exp(input: Tensor) -> Tensor:
     """Return e to the power of each element."""
 def exp2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return 2 to the power of each element."""
+def exp2_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return 2 to the power of each element."""
+def exp_(input: Tensor) -> Tensor:
+    """Return e to the power of each element."""
 def expm1(input: Tensor) -> Tensor:
     """Return ``exp(input) - 1``, precise near 0."""
+def expm1_(input: Tensor) -> Tensor:
+    """Return ``exp(input) - 1``, precise near 0."""
+def fill(input: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return a tensor like ``input`` that holds ``value`` everywhere; ``fill_`` writes it."""
+def fill_(input: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return a tensor like ``input`` that holds ``value`` everywhere; ``fill_`` writes it."""
 def fix(input: Tensor) -> Tensor:
+    """Return each element without its fraction."""
+def fix_(input: Tensor) -> Tensor:
     """Return each element without its fraction."""
 def flatten(input: Tensor, start_dim: _int = 0, end_dim: _int = -1, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with the dimensions from ``start_dim`` to ``end_dim`` made one."""
@@ -469,40 +658,73 @@ float: _DType
 float16: _DType
 float32: _DType
 float64: _DType
+float8_e4m3fn: _DType
+float8_e4m3fnuz: _DType
+float8_e5m2: _DType
+float8_e5m2fnuz: _DType
 def float_power(input: Tensor | _Number, exponent: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input ** exponent``, computed in double precision."""
 def floor(input: Tensor) -> Tensor:
     """Return the largest integer that is not above each element."""
+def floor_(input: Tensor) -> Tensor:
+    """Return the largest integer that is not above each element."""
 def floor_divide(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``floor(input / other)``."""
+def floor_divide_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``floor(input / other)``."""
 def fmax(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the larger of two elements, the other one where one is NaN."""
 def fmin(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the smaller of two elements, the other one where one is NaN."""
-def fmod(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def fmod(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return the remainder of a truncated division; it has the sign of ``input``."""
+def fmod_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return the remainder of a truncated division; it has the sign of ``input``."""
 def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the fraction of each element, with its sign."""
+def frac_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the fraction of each element, with its sign."""
+def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``(mantissa, exponent)`` with ``input = mantissa * 2 ** exponent`` and 0.5 <= abs(mantissa) < 1."""
 def gather(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the elements at ``index`` along ``dim``: ``result[i][j] = input[index[i][j]][j]`` for ``dim`` 0."""
 def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the greatest common divisor of integers, not negative; ``gcd(0, 0)`` is 0."""
-def ge(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def gcd_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the greatest common divisor of integers, not negative; ``gcd(0, 0)`` is 0."""
+def ge(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input >= other``."""
+def ge_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input >= other``."""
 def ger(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Alias of :func:`outer`."""
-def greater(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def gradient(input: Tensor, *, spacing: _Any = 1, dim: _Any = None, edge_order: _int = 1) -> _Any:
+    """Return estimates of the derivatives of samples along dimensions, one tensor of ``input``'s shape each."""
+def greater(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input > other``."""
-def greater_equal(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def greater_(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input > other``."""
+def greater_equal(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input >= other``."""
+def greater_equal_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input >= other``."""
 def group_norm(input: Tensor, num_groups: _int, weight: Tensor | None = None, bias: Tensor | None = None, eps: _float = 1e-05, *, out: Tensor | None = None) -> Tensor:
     """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, the statistics over groups of channels."""
-def gt(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def gt(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input > other``."""
+def gt_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input > other``."""
 half: _DType
 def hardshrink(input: Tensor, lambd: _Number = 0.5, *, out: Tensor | None = None) -> Tensor:
     """Return 0 where ``|input| <= lambd``, elsewhere ``input``."""
+@_overload
+def hash_tensor(input: Tensor, dim: _int | _Sequence[_int] | None = None, *, keepdim: _bool = False, mode: _int = 0) -> _Any:
+    """Return the exclusive or of the elements' bits over ``dim`` (all dimensions when None), as uint64."""
+@_overload
+def hash_tensor(input: Tensor, *dim: _int, keepdim: _bool = False, mode: _int = 0) -> _Any: ...
 def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return 0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0."""
+def heaviside_(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return 0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0."""
 def histc(input: Tensor, bins: _int = 100, min: _Number = 0, max: _Number = 0, *, out: Tensor | None = None) -> Tensor:
     """Return the histogram of a floating-point tensor: counts in ``bins`` equal bins from ``min`` to ``max``."""
@@ -512,23 +734,41 @@ def hstack(tensors: _Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Return tensors joined along the second dimension (the first for vectors)."""
 def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``sqrt(input ** 2 + other ** 2)`` without overflow in between; inf where one is infinite."""
+def hypot_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``sqrt(input ** 2 + other ** 2)`` without overflow in between; inf where one is infinite."""
 def i0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the modified Bessel function of the first kind, of order 0."""
+def i0_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the modified Bessel function of the first kind, of order 0."""
 def igamma(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the regularized lower incomplete gamma function::"""
+def igamma_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the regularized lower incomplete gamma function::"""
 def igammac(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the regularized upper incomplete gamma function, ``1 - igamma``, precise where it is small."""
+def igammac_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the regularized upper incomplete gamma function, ``1 - igamma``, precise where it is small."""
 def imag(input: Tensor) -> Tensor:
     """Return a view of the imaginary parts."""
 def index_add(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, alpha: _Number = 1) -> _Any:
     """Return ``input`` with ``alpha * source`` added to the entries at ``index`` along ``dim``."""
+def index_add_(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, alpha: _Number = 1) -> _Any:
+    """Return ``input`` with ``alpha * source`` added to the entries at ``index`` along ``dim``."""
 def index_copy(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with the entries of ``source`` at ``index`` along ``dim``."""
+def index_copy_(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with the entries of ``source`` at ``index`` along ``dim``."""
 def index_fill(input: Tensor, dim: _int, index: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``value`` in the entries at ``index`` along ``dim``."""
+def index_fill_(input: Tensor, dim: _int, index: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with ``value`` in the entries at ``index`` along ``dim``."""
 def index_put(input: Tensor, indices: _Sequence[Tensor | None], values: Tensor, accumulate: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``values`` (broadcast) at ``input[indices]``; added there when ``accumulate``."""
+def index_put_(input: Tensor, indices: _Sequence[Tensor | None], values: Tensor, accumulate: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with ``values`` (broadcast) at ``input[indices]``; added there when ``accumulate``."""
 def index_reduce(input: Tensor, dim: _int, index: Tensor, source: Tensor, reduce: _str, *, include_self: _bool = True) -> _Any:
+    """Return ``input`` with the entries of ``source`` combined into those at ``index`` along ``dim``."""
+def index_reduce_(input: Tensor, dim: _int, index: Tensor, source: Tensor, reduce: _str, *, include_self: _bool = True) -> _Any:
     """Return ``input`` with the entries of ``source`` combined into those at ``index`` along ``dim``."""
 def index_select(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the entries at ``index`` (a vector of integers) along ``dim``."""
@@ -566,26 +806,48 @@ def layer_norm(input: Tensor, normalized_shape: _Any, weight: Tensor | None = No
     """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, the statistics over the last dimensions."""
 def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the least common multiple of integers, not negative; 0 where one of them is 0."""
+def lcm_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the least common multiple of integers, not negative; 0 where one of them is 0."""
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``input * 2 ** other``."""
-def le(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def ldexp_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input * 2 ** other``."""
+def le(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input <= other``."""
+def le_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input <= other``."""
 def lerp(input: Tensor, end: Tensor, weight: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input + weight * (end - input)``, which is ``end`` for a weight of 1."""
-def less(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def lerp_(input: Tensor, end: Tensor, weight: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input + weight * (end - input)``, which is ``end`` for a weight of 1."""
+def less(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input < other``."""
-def less_equal(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def less_(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input < other``."""
+def less_equal(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input <= other``."""
+def less_equal_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input <= other``."""
 def lgamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the logarithm of the absolute value of the gamma function; infinite at 0, -1, -2 ..."""
+def lgamma_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the logarithm of the absolute value of the gamma function; infinite at 0, -1, -2 ..."""
 def log(input: Tensor) -> Tensor:
     """Return the natural logarithm of each element."""
 def log10(input: Tensor) -> Tensor:
     """Return the logarithm to base 10 of each element."""
+def log10_(input: Tensor) -> Tensor:
+    """Return the logarithm to base 10 of each element."""
 def log1p(input: Tensor) -> Tensor:
+    """Return ``log(1 + input)``, precise near 0."""
+def log1p_(input: Tensor) -> Tensor:
     """Return ``log(1 + input)``, precise near 0."""
 def log2(input: Tensor) -> Tensor:
     """Return the logarithm to base 2 of each element."""
+def log2_(input: Tensor) -> Tensor:
+    """Return the logarithm to base 2 of each element."""
+def log_(input: Tensor) -> Tensor:
+    """Return the natural logarithm of each element."""
 def log_softmax(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Tensor:
     """Return ``input - log(sum(exp(input)))``, the sum along ``dim``; ``dtype=`` casts the input first."""
 def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -598,13 +860,23 @@ def logdet(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the logarithms of the determinants; NaN where a determinant is negative."""
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
     """Return whether both elements are true (not 0)."""
+def logical_and_(input: Tensor, other: Tensor) -> Tensor:
+    """Return whether both elements are true (not 0)."""
 def logical_not(input: Tensor) -> Tensor:
+    """Return whether each element is false (0)."""
+def logical_not_(input: Tensor) -> Tensor:
     """Return whether each element is false (0)."""
 def logical_or(input: Tensor, other: Tensor) -> Tensor:
     """Return whether one of the elements is true (not 0)."""
+def logical_or_(input: Tensor, other: Tensor) -> Tensor:
+    """Return whether one of the elements is true (not 0)."""
 def logical_xor(input: Tensor, other: Tensor) -> Tensor:
     """Return whether exactly one of the elements is true (not 0)."""
+def logical_xor_(input: Tensor, other: Tensor) -> Tensor:
+    """Return whether exactly one of the elements is true (not 0)."""
 def logit(input: Tensor, eps: _Number | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Return ``log(input / (1 - input))``, ``input`` first clamped to ``[eps, 1 - eps]``."""
+def logit_(input: Tensor, eps: _Number | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return ``log(input / (1 - input))``, ``input`` first clamped to ``[eps, 1 - eps]``."""
 @_overload
 def logsumexp(input: Tensor, dim: _int | _Sequence[_int] | None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -612,11 +884,17 @@ def logsumexp(input: Tensor, dim: _int | _Sequence[_int] | None, keepdim: _bool 
 @_overload
 def logsumexp(input: Tensor, *dim: _int, keepdim: _bool = False, out: Tensor | None = None) -> Tensor: ...
 long: _DType
-def lt(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def lt(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether ``input < other``."""
+def lt_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input < other``."""
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``value``, cast to its dtype, where ``mask`` is true."""
+def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with ``value``, cast to its dtype, where ``mask`` is true."""
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with the elements of ``source``, in order, where ``mask`` is true."""
+def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with the elements of ``source``, in order, where ``mask`` is true."""
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the elements where ``mask`` (bool, broadcast) is true, as one dimension."""
@@ -635,6 +913,8 @@ def max_pool3d(input: Tensor, kernel_size: _Any, stride: _Any = None, padding: _
     """Return the largest element of each window, as :func:`max_pool1d`, in three dimensions."""
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """Return the larger of two elements; NaN where one is NaN."""
+def maximum_(input: Tensor, other: Tensor) -> Tensor:
+    """Return the larger of two elements; NaN where one is NaN."""
 @_overload
 def mean(input: Tensor, dim: _int | _Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: _DType | type | None = None) -> _Any:
     """Return the mean over ``dim`` (all dimensions when None); NaN where there is nothing."""
@@ -645,6 +925,8 @@ def median(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> _A
 def min(input: Tensor, dim: _Any = None, keepdim: _bool = False, *, other: _Any = None) -> _Any:
     """Return the smallest element; with ``dim`` the named tuple ``(values, indices)``; with a tensor ``minimum``."""
 def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """Return the smaller of two elements; NaN where one is NaN."""
+def minimum_(input: Tensor, other: Tensor) -> Tensor:
     """Return the smaller of two elements; NaN where one is NaN."""
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the product of two matrices: (m, n) (n, p) -> (m, p)."""
@@ -658,14 +940,22 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sort along the first dimension, ascending."""
 def mul(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input * other``."""
+def mul_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input * other``."""
 def multiply(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input * other``."""
+def multiply_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input * other``."""
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the product of a matrix and a vector: (m, n) (n) -> (m)."""
 def mvlgamma(input: Tensor, p: _int, *, out: Tensor | None = None) -> Tensor:
     """Return the logarithm of the multivariate gamma function of dimension ``p``::"""
+def mvlgamma_(input: Tensor, p: _int, *, out: Tensor | None = None) -> Tensor:
+    """Return the logarithm of the multivariate gamma function of dimension ``p``::"""
 nan: _float
 def nan_to_num(input: Tensor, nan: _Number | None = None, posinf: _Number | None = None, neginf: _Number | None = None, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with NaN replaced by ``nan`` (0) and infinities by the given or the largest finite numbers."""
+def nan_to_num_(input: Tensor, nan: _Number | None = None, posinf: _Number | None = None, neginf: _Number | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with NaN replaced by ``nan`` (0) and infinities by the given or the largest finite numbers."""
 def nanmean(input: Tensor, dim: _Any = None, keepdim: _bool = False, *, dtype: _DType | type | None = None) -> _Any:
     """Return the mean over ``dim`` of what is not NaN."""
@@ -675,19 +965,34 @@ def nanquantile(input: Tensor, q: Tensor | _Number, dim: _int | None = None, kee
     """Return :func:`quantile` of the elements that are not NaN."""
 def nansum(input: Tensor, dim: _Any = None, keepdim: _bool = False, *, dtype: _DType | type | None = None) -> _Any:
     """Return the sum over ``dim``, NaN counted as 0."""
-def narrow(input: Tensor, dim: _int, start: _int, length: _int, *, out: Tensor | None = None) -> Tensor:
+def narrow(input: Tensor, dim: _int, start: _Any, length: _int, *, out: Tensor | None = None) -> Tensor:
     """Return a view of ``length`` entries from ``start`` along ``dim``."""
-def ne(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def ne(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether two elements differ."""
+def ne_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether two elements differ."""
 def neg(input: Tensor) -> Tensor:
     """Return ``-input``."""
+def neg_(input: Tensor) -> Tensor:
+    """Return ``-input``."""
 def negative(input: Tensor) -> Tensor:
     """Return ``-input``."""
+def negative_(input: Tensor) -> Tensor:
+    """Return ``-input``."""
+newaxis: Any
+def nextafter(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the next floating-point number after each element towards ``other``; ``other`` where both are equal."""
+def nextafter_(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the next floating-point number after each element towards ``other``; ``other`` where both are equal."""
 def nonzero(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the indices of all elements that are not 0, one row each; with ``as_tuple=True`` a tensor a dimension."""
+def nonzero_static(input: Tensor, *, size: _int, fill_value: _int = -1) -> _Any:
+    """Return the first ``size`` rows of :func:`nonzero`, rows of ``fill_value`` where there are fewer."""
 def norm(input: Tensor, p: _Any = 'fro', dim: _Any = None, keepdim: _bool = False, dtype: _DType | type | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return the p-norm of the elements over ``dim``, or of all of them."""
-def not_equal(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+def not_equal(input: Tensor, other: Tensor | _Number) -> Tensor:
+    """Return whether two elements differ."""
+def not_equal_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether two elements differ."""
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the products of all pairs of elements of two vectors: (m) (n) -> (m, n)."""
@@ -711,9 +1016,10 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the complex tensor ``abs * (cos(angle) + i sin(angle))``."""
 def pow(input: Tensor | _Number, exponent: Tensor | _Number) -> Tensor:
     """Return each element of ``input`` raised to ``exponent``."""
+def pow_(input: Tensor | _Number, exponent: Tensor | _Number) -> Tensor:
+    """Return each element of ``input`` raised to ``exponent``."""
 def prelu(input: Tensor, weight: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` where it is positive, elsewhere ``weight * input``."""
-preserve_format: Any
 @_overload
 def prod(input: Tensor, dim: _int | _Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: _DType | type | None = None) -> _Any:
     """Return the product over ``dim`` (all dimensions when None); of integers and bools as int64."""
@@ -721,11 +1027,15 @@ def prod(input: Tensor, dim: _int | _Sequence[_int] | None = None, keepdim: _boo
 def prod(input: Tensor, *dim: _int, keepdim: _bool = False, dtype: _DType | type | None = None) -> _Any: ...
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``source`` at ``index`` of the flattened tensor."""
+def put_(input: Tensor, index: Tensor, source: Tensor, accumulate: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with ``source`` at ``index`` of the flattened tensor."""
 def qr(input: Tensor, some: _bool = True) -> tuple[Tensor, Tensor]:
     """Return Q and R of the reduced QR decomposition; :func:`flambeau.linalg.qr` has the complete one."""
 def quantile(input: Tensor, q: Tensor | _Number, dim: _int | None = None, keepdim: _bool = False, *, interpolation: _str = 'linear') -> _Any:
     """Return the ``q``-th quantiles along a dimension, or of all elements."""
 def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return radians as degrees."""
+def rad2deg_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return radians as degrees."""
 def ravel(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` as one dimension."""
@@ -733,11 +1043,15 @@ def real(input: Tensor) -> Tensor:
     """Return a view of the real parts; a real tensor itself."""
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``1 / input``."""
+def reciprocal_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``1 / input``."""
 def relu(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``max(input, 0)``."""
 def relu_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``max(input, 0)``."""
 def remainder(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return the remainder of a floored division; it has the sign of ``other``."""
+def remainder_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return the remainder of a floored division; it has the sign of ``other``."""
 def repeat_interleave(input: Tensor, repeats: _Any = None, dim: _Any = None, *, output_size: _Any = None) -> _Any:
     """Return ``input`` with each entry along ``dim`` repeated ``repeats`` times (an int, or one an entry)."""
@@ -754,18 +1068,30 @@ def rot90(input: Tensor, k: _int = 1, dims: _Any = (0, 1), *, out: Tensor | None
     """Return ``input`` turned by 90 degrees ``k`` times, in the plane from the first to the second of ``dims``."""
 def round(input: Tensor, *, decimals: _int = 0) -> Tensor:
     """Return each element rounded to ``decimals`` places, halves to the even neighbour."""
+def round_(input: Tensor, *, decimals: _int = 0) -> Tensor:
+    """Return each element rounded to ``decimals`` places, halves to the even neighbour."""
 def row_stack(tensors: _Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Return tensors joined along the first dimension, vectors as rows."""
 def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``1 / sqrt(input)``."""
+def rsqrt_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``1 / sqrt(input)``."""
 def rsub(input: Tensor, other: Tensor | _Number, *, alpha: _Number = 1) -> _Any:
     """Return ``other - alpha * input``."""
 def scatter(input: Tensor, dim: _int, index: Tensor, src: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``src`` (a tensor or a number) written at ``index`` along ``dim``."""
+def scatter_(input: Tensor, dim: _int, index: Tensor, src: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with ``src`` (a tensor or a number) written at ``index`` along ``dim``."""
 def scatter_add(input: Tensor, dim: _int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input`` with ``src`` added at ``index`` along ``dim``; indices that occur twice add twice."""
+def scatter_add_(input: Tensor, dim: _int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``src`` added at ``index`` along ``dim``; indices that occur twice add twice."""
 def scatter_reduce(input: Tensor, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> _Any:
     """Return ``input`` combined with ``src`` at ``index`` along ``dim``."""
+def scatter_reduce_(input: Tensor, dim: _int, index: Tensor, src: Tensor, reduce: _str, *, include_self: _bool = True) -> _Any:
+    """Return ``input`` combined with ``src`` at ``index`` along ``dim``."""
+def segment_reduce(data: Tensor, reduce: _str, *, lengths: Tensor | None = None, indices: Tensor | None = None, offsets: Tensor | None = None, axis: _int = 0, unsafe: _bool = False, initial: _Number | None = None) -> _Any:
+    """Return the reductions of the segments that a dimension consists of."""
 def select(input: Tensor, dim: _int, index: _int, *, out: Tensor | None = None) -> Tensor:
     """Return a view of ``input`` at ``index`` along ``dim``, without that dimension."""
 def select_scatter(input: Tensor, src: Tensor, dim: _int, index: _int, *, out: Tensor | None = None) -> Tensor:
@@ -776,18 +1102,30 @@ def selu_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``scale * (max(input, 0) + min(alpha * (exp(input) - 1), 0))`` with the constants of Klambauer et al."""
 def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the sign of each element; for complex ones ``input / abs(input)``, 0 at 0."""
+def sgn_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the sign of each element; for complex ones ``input / abs(input)``, 0 at 0."""
 short: _DType
 def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``1 / (1 + exp(-input))``."""
+def sigmoid_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``1 / (1 + exp(-input))``."""
 def sign(input: Tensor) -> Tensor:
-    """Return -1, 0 or 1, the sign of each element."""
+    """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
+def sign_(input: Tensor) -> Tensor:
+    """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
 def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return whether the sign of each element is set, which it is for -0.0."""
 def sin(input: Tensor) -> Tensor:
     """Return the sine of each element (radians)."""
+def sin_(input: Tensor) -> Tensor:
+    """Return the sine of each element (radians)."""
 def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``sin(pi x) / (pi x)``, 1 at 0."""
+def sinc_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return ``sin(pi x) / (pi x)``, 1 at 0."""
 def sinh(input: Tensor) -> Tensor:
+    """Return the hyperbolic sine of each element."""
+def sinh_(input: Tensor) -> Tensor:
     """Return the hyperbolic sine of each element."""
 def slice_scatter(input: Tensor, src: Tensor, dim: _int = 0, start: _Any = None, end: _Any = None, step: _int = 1, *, out: Tensor | None = None) -> Tensor:
     """Return a copy of ``input`` with ``src`` in the place of ``input[start:end:step]`` along ``dim``."""
@@ -799,9 +1137,18 @@ def sort(input: Tensor, dim: _int = -1, descending: _bool = False, stable: _bool
     """Sort along a dimension."""
 def split(input: Tensor, split_size_or_sections: _Any, dim: _int = 0) -> _Any:
     """Return views of pieces along ``dim``: of the given size (the last may be smaller), or of the given sizes."""
+@_overload
+def split_with_sizes(input: Tensor, split_sizes: _int | _Sequence[_int], dim: _int = 0) -> _Any:
+    """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
+@_overload
+def split_with_sizes(input: Tensor, *split_sizes: _int, dim: _int = 0) -> _Any: ...
 def sqrt(input: Tensor) -> Tensor:
     """Return the square root of each element."""
+def sqrt_(input: Tensor) -> Tensor:
+    """Return the square root of each element."""
 def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the square of each element; of bools as int64."""
+def square_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the square of each element; of bools as int64."""
 @_overload
 def squeeze(input: Tensor, dim: _int | _Sequence[_int] | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -814,10 +1161,13 @@ def std(input: Tensor, dim: _Any = None, unbiased: _bool | None = None, keepdim:
     """Return the standard deviation over ``dim``, the square root of :func:`var`."""
 def std_mean(input: Tensor, dim: _Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: _Number | None = None) -> _Any:
     """Return the standard deviation and the mean over ``dim``."""
-strided: str
 def sub(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input - alpha * other``."""
+def sub_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input - alpha * other``."""
 def subtract(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input - alpha * other``."""
+def subtract_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input - alpha * other``."""
 @_overload
 def sum(input: Tensor, dim: _int | _Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: _DType | type | None = None) -> _Any:
@@ -838,7 +1188,11 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: _Any = None, *, out: Ten
     """Return the elements at ``indices`` along ``dim``, all other dimensions broadcast (flattened when None)."""
 def tan(input: Tensor) -> Tensor:
     """Return the tangent of each element (radians)."""
+def tan_(input: Tensor) -> Tensor:
+    """Return the tangent of each element (radians)."""
 def tanh(input: Tensor) -> Tensor:
+    """Return the hyperbolic tangent of each element."""
+def tanh_(input: Tensor) -> Tensor:
     """Return the hyperbolic tangent of each element."""
 def tensor_split(input: Tensor, indices_or_sections: _Any, dim: _int = 0) -> _Any:
     """Return views of pieces along ``dim``: so many of nearly equal size, or cut at the given indices."""
@@ -859,14 +1213,29 @@ def trace(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the sum of the diagonal of a matrix."""
 def transpose(input: Tensor, dim0: _int, dim1: _int, *, out: Tensor | None = None) -> Tensor:
     """Return a view with two dimensions exchanged."""
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: _Number | None = None, dim: _int = -1) -> _Any:
+    """Return the integral of samples ``y`` along ``dim`` by the trapezoidal rule."""
+def trapz(y: Tensor, x: Tensor | None = None, *, dx: _Number | None = None, dim: _int = -1) -> _Any:
+    """Return the integral of samples ``y`` along ``dim`` by the trapezoidal rule."""
 def tril(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Return the lower triangle of (a batch of) matrices, zeros elsewhere."""
+def tril_(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """Return the lower triangle of (a batch of) matrices, zeros elsewhere."""
 def triu(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """Return the upper triangle of (a batch of) matrices, zeros elsewhere."""
+def triu_(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Return the upper triangle of (a batch of) matrices, zeros elsewhere."""
 def true_divide(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """Return ``input / other``; with ``rounding_mode="trunc"`` or ``"floor"`` the quotient is rounded."""
+def true_divide_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return ``input / other``; with ``rounding_mode="trunc"`` or ``"floor"`` the quotient is rounded."""
 def trunc(input: Tensor) -> Tensor:
     """Return each element without its fraction."""
+def trunc_(input: Tensor) -> Tensor:
+    """Return each element without its fraction."""
+uint16: _DType
+uint32: _DType
+uint64: _DType
 uint8: _DType
 def unbind(input: Tensor, dim: _int = 0) -> _Any:
     """Return views of the entries along ``dim``, without that dimension."""
@@ -879,6 +1248,15 @@ def unique(input: Tensor, sorted: _bool = True, return_inverse: _bool = False, r
     """Return the distinct elements, ascending, or the distinct slices along ``dim`` in lexicographic order."""
 def unique_consecutive(input: Tensor, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None) -> _Any:
     """Return the elements (or slices along ``dim``) without those equal to their predecessor."""
+def unsafe_chunk(input: Tensor, chunks: _int, dim: _int = 0) -> _Any:
+    """Return views of at most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller)."""
+def unsafe_split(input: Tensor, split_size_or_sections: _Any, dim: _int = 0) -> _Any:
+    """Return views of pieces along ``dim``: of the given size (the last may be smaller), or of the given sizes."""
+@_overload
+def unsafe_split_with_sizes(input: Tensor, split_sizes: _int | _Sequence[_int], dim: _int = 0) -> _Any:
+    """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
+@_overload
+def unsafe_split_with_sizes(input: Tensor, *split_sizes: _int, dim: _int = 0) -> _Any: ...
 def unsqueeze(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Tensor:
     """Return a view with a dimension of size 1 put in at ``dim``."""
 def var(input: Tensor, dim: _Any = None, unbiased: _bool | None = None, keepdim: _bool = False, *, correction: _Number | None = None) -> _Any:
@@ -892,4 +1270,6 @@ def vsplit(input: Tensor, indices_or_sections: _Any) -> _Any:
 def vstack(tensors: _Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Return tensors joined along the first dimension, vectors as rows."""
 def xlogy(input: Tensor | _Number, other: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return ``input * log(other)``, 0 where ``input`` is 0 (and ``other`` not NaN)."""
+def xlogy_(input: Tensor | _Number, other: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input * log(other)``, 0 where ``input`` is 0 (and ``other`` not NaN)."""

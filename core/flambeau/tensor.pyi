@@ -60,8 +60,6 @@ class Tensor:
     def stride(self, dim: _int | None=None) -> Any: ...
     def storage_offset(self) -> _int: ...
     def data_ptr(self) -> _int: ...
-    def is_contiguous(self, memory_format: Any=None) -> _bool: ...
-    def contiguous(self, memory_format: Any=None) -> Tensor: ...
     def is_floating_point(self) -> _bool: ...
     def is_complex(self) -> _bool: ...
     def is_signed(self) -> _bool: ...
@@ -72,20 +70,39 @@ class Tensor:
     @property
     def is_meta(self) -> _bool: ...
     is_sparse: _bool
+    is_sparse_csr: _bool
     is_quantized: _bool
     is_nested: _bool
+    is_mkldnn: _bool
+    is_ipu: _bool
+    is_maia: _bool
+    is_mps: _bool
+    is_mtia: _bool
+    is_vulkan: _bool
+    is_xla: _bool
+    is_xpu: _bool
+    def is_conj(self) -> _bool: ...
+    def is_neg(self) -> _bool: ...
+    def is_inference(self) -> _bool: ...
+    def is_distributed(self) -> _bool: ...
+    def is_coalesced(self) -> _bool: ...
+    def is_pinned(self, device: Any=None) -> _bool: ...
     def get_device(self) -> _int: ...
     @property
     def _backend(self) -> Any: ...
     def __len__(self) -> _int: ...
     def __iter__(self) -> Iterator[Tensor]: ...
+    def __reversed__(self) -> Tensor: ...
+    def __delitem__(self, index: Any) -> None: ...
     def __hash__(self) -> _int: ...
     def __repr__(self, *, tensor_contents: str | None=None) -> str: ...
     def __format__(self, spec: str) -> str: ...
     def item(self) -> Any: ...
     def tolist(self) -> Any: ...
     def __bool__(self) -> _bool: ...
+    __nonzero__ = __bool__
     def __int__(self) -> _int: ...
+    __long__ = __int__
     def __float__(self) -> _float: ...
     def __complex__(self) -> complex: ...
     def __index__(self) -> _int: ...
@@ -95,12 +112,6 @@ class Tensor:
     def __array_namespace__(self, *, api_version: str | None=None) -> Any: ...
     def __dlpack__(self, *, stream: Any=None, **options: Any) -> Any: ...
     def __dlpack_device__(self) -> tuple[_int, _int]: ...
-    def to(self, *args: Any, **kwargs: Any) -> Tensor: ...
-    def cpu(self) -> Tensor: ...
-    def cuda(self, device: Any=None, non_blocking: _bool=False) -> Tensor: ...
-    def pin_memory(self, device: Any=None) -> Tensor: ...
-    def type(self, dtype: Any=None, non_blocking: _bool=False) -> Any: ...
-    def type_as(self, other: Tensor) -> Tensor: ...
     def _bump_version(self) -> None: ...
     def detach(self) -> Tensor: ...
     def detach_(self) -> Tensor: ...
@@ -110,6 +121,8 @@ class Tensor:
     def data(self, new: Tensor) -> None: ...
     def is_shared(self) -> _bool: ...
     def share_memory_(self) -> Tensor: ...
+    def record_stream(self, stream: Any) -> None: ...
+    def as_subclass(self, cls: Any) -> Any: ...
     def is_set_to(self, tensor: Tensor) -> _bool: ...
     def __deepcopy__(self, memo: dict[_int, Any]) -> Any: ...
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]: ...
@@ -147,7 +160,11 @@ class Tensor:
     @property
     def imag(self) -> Tensor: ...
     @property
-    def layout(self) -> str: ...
+    def layout(self) -> Any: ...
+    @property
+    def name(self) -> None: ...
+    @property
+    def grad_dtype(self) -> _DType: ...
     def __abs__(self) -> Tensor: ...
     def __add__(self, other: Tensor | _Number) -> Tensor: ...
     def __and__(self, other: Tensor | _Number) -> Tensor: ...
@@ -199,6 +216,8 @@ class Tensor:
     def __sub__(self, other: Tensor | _Number) -> Tensor: ...
     def __truediv__(self, other: Tensor | _Number) -> Tensor: ...
     def __xor__(self, other: Tensor | _Number) -> Tensor: ...
+    def _typed_storage(self) -> _Any:
+        """The memory that the tensor looks at, as elements; shared with it and with all its views."""
     def abs(self) -> Tensor:
         """Return the absolute value of each element."""
     def abs_(self) -> Tensor:
@@ -311,6 +330,10 @@ class Tensor:
         """The indices of all elements that are not 0, one row each (``torch.argwhere``)."""
     def as_strided(self, size: _Any, stride: _Any, storage_offset: _int | None=None) -> Tensor:
         """A view of the memory under ``input`` with the given sizes, strides and offset in elements."""
+    def as_strided_(self, *args: _Any, **kwargs: _Any) -> Tensor:
+        """Take the shape that :meth:`as_strided` gives, in place."""
+    def as_strided_scatter(self, src: Tensor, size: _int | _Sequence[_int], stride: _int | _Sequence[_int], storage_offset: _int | None=None) -> Tensor:
+        """Return a copy of ``input`` with ``src`` in the place of ``as_strided(size, stride, storage_offset)``."""
     def asin(self) -> Tensor:
         """Return the arc sine of each element, in radians."""
     def asin_(self) -> Tensor:
@@ -417,7 +440,7 @@ class Tensor:
     def clip_(self, min: Tensor | _Number | None=None, max: Tensor | _Number | None=None) -> Tensor:
         """Return ``input`` with values below ``min`` raised to it and values above ``max`` lowered to it."""
     def clone(self) -> Tensor:
-        """Return a copy of ``input`` that is differentiable; ``memory_format`` is accepted."""
+        """Return a copy of ``input`` that is differentiable, laid out as ``memory_format`` says."""
     def conj(self) -> Tensor:
         """The complex conjugate of each element; a real tensor itself."""
     def conj_(self) -> Tensor:
@@ -426,6 +449,10 @@ class Tensor:
         """The complex conjugate of each element; a real tensor itself."""
     def conj_physical_(self) -> Tensor:
         """Take the complex conjugate of each element, in place."""
+    def const_data_ptr(self) -> _int:
+        """The address of the first element."""
+    def contiguous(self, memory_format: _Any=None) -> Tensor:
+        """The tensor itself where it lies in memory as ``memory_format`` says, else a copy that does."""
     def copy_(self, src: Tensor | _Number, non_blocking: _bool=False) -> Tensor:
         """Return ``src`` with the shape and dtype of ``input``; ``copy_`` writes it there."""
     def copysign(self, other: Tensor | _Number) -> Tensor:
@@ -445,8 +472,12 @@ class Tensor:
         """Return the number of elements that are not 0 over ``dim``, as int64."""
     @_overload
     def count_nonzero(self, *dim: _int) -> Tensor: ...
+    def cpu(self) -> Tensor:
+        """The tensor on the CPU."""
     def cross(self, other: Tensor, dim: _int | None=None) -> Tensor:
         """Return :func:`flambeau.linalg.cross`; without ``dim`` along the first dimension of size 3."""
+    def cuda(self, device: _Any=None, non_blocking: _bool=False) -> Tensor:
+        """The tensor on a CUDA device (the first, unless told otherwise)."""
     def cummax(self, dim: _int) -> Tensor:
         """Return the running maximum along ``dim`` and where it was reached, as ``(values, indices)``."""
     def cummin(self, dim: _int) -> Tensor:
@@ -475,10 +506,14 @@ class Tensor:
         """Return a view of the diagonal over ``dim1`` and ``dim2``, as the last dimension."""
     def diagonal_scatter(self, src: Tensor, offset: _int=0, dim1: _int=0, dim2: _int=1) -> Tensor:
         """Return a copy of ``input`` with ``src`` in the place of ``diagonal(offset, dim1, dim2)``."""
+    def diff(self, n: _int=1, dim: _int=-1, prepend: Tensor | None=None, append: Tensor | None=None) -> Tensor:
+        """Return the ``n``-th differences of neighbours along ``dim``; of bools whether they differ."""
     def digamma(self) -> Tensor:
         """Return the derivative of :func:`lgamma`; -inf at 0, NaN at -1, -2 ..."""
     def digamma_(self) -> Tensor:
         """Return the derivative of :func:`lgamma`; -inf at 0, NaN at -1, -2 ..."""
+    def dim_order(self, ambiguity_check: _Any=False) -> tuple[_int, ...]:
+        """The dimensions from the outermost to the innermost in memory."""
     def dist(self, other: Tensor, p: _Number=2) -> Tensor:
         """Return the p-norm of ``input - other``."""
     def div(self, other: Tensor | _Number) -> Tensor:
@@ -559,6 +594,8 @@ class Tensor:
         """The tensor cast to float32."""
     def float_power(self, exponent: Tensor | _Number) -> Tensor:
         """Return ``input ** exponent``, computed in double precision."""
+    def float_power_(self, exponent: _Any) -> Tensor:
+        """In-place form of :func:`flambeau.float_power`; of double precision only."""
     def floor(self) -> Tensor:
         """Return the largest integer that is not above each element."""
     def floor_(self) -> Tensor:
@@ -579,6 +616,8 @@ class Tensor:
         """Return the fraction of each element, with its sign."""
     def frac_(self) -> Tensor:
         """Return the fraction of each element, with its sign."""
+    def frexp(self) -> tuple[Tensor, Tensor]:
+        """Return ``(mantissa, exponent)`` with ``input = mantissa * 2 ** exponent`` and 0.5 <= abs(mantissa) < 1."""
     def gather(self, dim: _int, index: Tensor) -> Tensor:
         """Return the elements at ``index`` along ``dim``: ``result[i][j] = input[index[i][j]][j]`` for ``dim`` 0."""
     def gcd(self, other: Tensor) -> Tensor:
@@ -613,12 +652,19 @@ class Tensor:
         """Return ``input * min(max(input + 3, 0), 6) / 6``."""
     def hardtanh_(self, min_val: _Number=-1.0, max_val: _Number=1.0) -> Tensor:
         """Return ``input`` limited to ``[min_val, max_val]``; at the limits the gradient is 0."""
+    @_overload
+    def hash_tensor(self, dim: _int | _Sequence[_int] | None=None, *, keepdim: _bool=False, mode: _int=0) -> _Any:
+        """Return the exclusive or of the elements' bits over ``dim`` (all dimensions when None), as uint64."""
+    @_overload
+    def hash_tensor(self, *dim: _int, keepdim: _bool=False, mode: _int=0) -> _Any: ...
     def heaviside(self, values: Tensor) -> Tensor:
         """Return 0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0."""
     def heaviside_(self, values: Tensor) -> Tensor:
         """Return 0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0."""
     def histc(self, bins: _int=100, min: _Number=0, max: _Number=0) -> Tensor:
         """Return the histogram of a floating-point tensor: counts in ``bins`` equal bins from ``min`` to ``max``."""
+    def histogram(self, bins: _int | Tensor, *, range: tuple[_float, _float] | None=None, weight: Tensor | None=None, density: _bool=False) -> _Any:
+        """Return the counts in bins, and the bins' edges, as a named tuple ``(hist, bin_edges)`` (``torch.histogram``)."""
     def hsplit(self, indices_or_sections: _Any) -> _Any:
         """Return views of pieces along the second dimension (the first of a vector), as :func:`tensor_split` cuts them."""
     def hypot(self, other: Tensor) -> Tensor:
@@ -665,6 +711,8 @@ class Tensor:
         """The tensor cast to int32."""
     def inverse(self) -> Tensor:
         """Return the inverses of square matrices."""
+    def is_contiguous(self, memory_format: _Any=None) -> _bool:
+        """Whether the elements lie in memory in the order of the indices, or in the one of ``memory_format``."""
     def is_nonzero(self) -> _bool:
         """Whether a tensor with one element holds something other than 0."""
     def is_same_size(self, other: Tensor) -> _bool:
@@ -778,6 +826,10 @@ class Tensor:
         """Return whether ``input < other``."""
     def lt_(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input < other``."""
+    def map2_(self, x: Tensor, y: Tensor, callable: _Any) -> Tensor:
+        """Replace each element by ``callable(element, of x, of y)``, in place; slow, and for the CPU only."""
+    def map_(self, tensor: Tensor, callable: _Any) -> Tensor:
+        """Replace each element by ``callable(element, of tensor)``, in place; slow, and for the CPU only."""
     def masked_fill(self, mask: Tensor, value: Tensor | _Number) -> Tensor:
         """Return ``input`` with ``value``, cast to its dtype, where ``mask`` is true."""
     def masked_fill_(self, mask: Tensor, value: Tensor | _Number) -> Tensor:
@@ -817,6 +869,8 @@ class Tensor:
         """Return the product of two matrices: (m, n) (n, p) -> (m, p)."""
     def mode(self, dim: _int=-1, keepdim: _bool=False) -> tuple[Tensor, Tensor]:
         """Return the most frequent value along a dimension, the smallest of several, and the index of its last place."""
+    def module_load(self, other: Tensor, assign: _bool=False) -> Tensor:
+        """What a module's parameter becomes when ``other`` is loaded into it: ``other``, or this one with its values."""
     def moveaxis(self, source: _Any, destination: _Any) -> Tensor:
         """Return a view with the dimensions ``source`` moved to ``destination`` (ints or tuples of ints)."""
     def movedim(self, source: _Any, destination: _Any) -> Tensor:
@@ -851,8 +905,10 @@ class Tensor:
         """Return :func:`quantile` of the elements that are not NaN."""
     def nansum(self, dim: _Any=None, keepdim: _bool=False, *, dtype: _DType | _type | None=None) -> _Any:
         """Return the sum over ``dim``, NaN counted as 0."""
-    def narrow(self, dim: _int, start: _int, length: _int) -> Tensor:
+    def narrow(self, dim: _int, start: _Any, length: _int) -> Tensor:
         """Return a view of ``length`` entries from ``start`` along ``dim``."""
+    def narrow_copy(self, *, out: _Any=None, **kwargs: _Any) -> _Any:
+        """What the view ``narrow`` shows, in memory of its own (``torch.narrow_copy``)."""
     def ne(self, other: Tensor | _Number) -> Tensor:
         """Return whether two elements differ."""
     def ne_(self, other: Tensor | _Number) -> Tensor:
@@ -869,6 +925,8 @@ class Tensor:
         """A tensor with the dtype and on the device of this one: of the given sizes, or with the given data."""
     def new_empty(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
         """As :func:`flambeau.empty`, with the dtype and on the device of this tensor."""
+    def new_empty_strided(self, size: _Any, stride: _Any, dtype: _Any=None, layout: _Any=None, device: _Any=None, pin_memory: _bool=False, requires_grad: _bool=False) -> Tensor:
+        """As :func:`flambeau.empty_strided`, with the dtype and on the device of this tensor."""
     def new_full(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
         """As :func:`flambeau.full`, with the dtype and on the device of this tensor."""
     def new_ones(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
@@ -877,8 +935,14 @@ class Tensor:
         """A tensor with a copy of ``data``, with the dtype and on the device of this tensor."""
     def new_zeros(self, *size: _Any, dtype: _Any=None, device: _Any=None, **options: _Any) -> Tensor:
         """As :func:`flambeau.zeros`, with the dtype and on the device of this tensor."""
+    def nextafter(self, other: Tensor) -> Tensor:
+        """Return the next floating-point number after each element towards ``other``; ``other`` where both are equal."""
+    def nextafter_(self, other: Tensor) -> Tensor:
+        """Return the next floating-point number after each element towards ``other``; ``other`` where both are equal."""
     def nonzero(self) -> Tensor:
         """Return the indices of all elements that are not 0, one row each; with ``as_tuple=True`` a tensor a dimension."""
+    def nonzero_static(self, *, size: _int, fill_value: _int=-1) -> _Any:
+        """Return the first ``size`` rows of :func:`nonzero`, rows of ``fill_value`` where there are fewer."""
     def norm(self, p: _Any='fro', dim: _Any=None, keepdim: _bool=False, dtype: _DType | _type | None=None) -> Tensor:
         """Return the p-norm of the elements over ``dim``, or of all of them."""
     def normal_(self, mean: _float=0.0, std: _float=1.0, *, generator: _Any | None=None) -> Tensor:
@@ -894,6 +958,8 @@ class Tensor:
         """Return a view with the dimensions in another order."""
     @_overload
     def permute(self, *dims: _int) -> Tensor: ...
+    def pin_memory(self, device: _Any=None) -> Tensor:
+        """The tensor itself: no backend keeps pinned memory."""
     def pinverse(self, rcond: _Number=1e-15) -> Tensor:
         """Return the pseudoinverses; singular values up to ``rcond`` times the largest count as zero."""
     def polygamma(self, n: _int) -> Tensor:
@@ -957,8 +1023,8 @@ class Tensor:
         """Return ``input`` with the shape of ``other``."""
     def resize_(self, *size: _Any, memory_format: _Any=None) -> Tensor:
         """Change the shape, in place, with more or fewer elements; new ones are not initialised."""
-    def resize_as_(self, other: Tensor, *, memory_format: _Any=None) -> Tensor:
-        """Change the shape to the one of ``other``, in place; see :meth:`resize_`."""
+    def resize_as_(self, the_template: Tensor, *, memory_format: _Any=None) -> Tensor:
+        """Change the shape to the one of ``the_template``, in place; see :meth:`resize_`."""
     def resolve_conj(self) -> Tensor:
         """The tensor itself: conjugates are computed at once, not when they are read."""
     def resolve_neg(self) -> Tensor:
@@ -993,6 +1059,8 @@ class Tensor:
         """Return a copy of ``input`` with ``src`` in the place of ``select(dim, index)``."""
     def selu_(self) -> Tensor:
         """Return ``scale * (max(input, 0) + min(alpha * (exp(input) - 1), 0))`` with the constants of Klambauer et al."""
+    def set_(self, source: _Any=None, storage_offset: _int=0, size: _Any=None, stride: _Any=None) -> Tensor:
+        """Make the tensor look at the memory of another tensor or of a storage, in place."""
     def sgn(self) -> Tensor:
         """Return the sign of each element; for complex ones ``input / abs(input)``, 0 at 0."""
     def sgn_(self) -> Tensor:
@@ -1004,9 +1072,9 @@ class Tensor:
     def sigmoid_(self) -> Tensor:
         """Return ``1 / (1 + exp(-input))``."""
     def sign(self) -> Tensor:
-        """Return -1, 0 or 1, the sign of each element."""
+        """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
     def sign_(self) -> Tensor:
-        """Return -1, 0 or 1, the sign of each element."""
+        """Return -1, 0 or 1, the sign of each element; 0 for NaN."""
     def signbit(self) -> Tensor:
         """Return whether the sign of each element is set, which it is for -0.0."""
     def silu_(self) -> Tensor:
@@ -1033,6 +1101,11 @@ class Tensor:
         """Sort along a dimension."""
     def split(self, split_size_or_sections: _Any, dim: _int=0) -> _Any:
         """Return views of pieces along ``dim``: of the given size (the last may be smaller), or of the given sizes."""
+    @_overload
+    def split_with_sizes(self, split_sizes: _int | _Sequence[_int], dim: _int=0) -> _Any:
+        """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
+    @_overload
+    def split_with_sizes(self, *split_sizes: _int, dim: _int=0) -> _Any: ...
     def sqrt(self) -> Tensor:
         """Return the square root of each element."""
     def sqrt_(self) -> Tensor:
@@ -1046,7 +1119,7 @@ class Tensor:
         """Return a view without the dimensions of size 1 (those among ``dim``, where given)."""
     @_overload
     def squeeze(self, *dim: _int) -> Tensor: ...
-    def squeeze_(self, *args: _Any) -> Tensor:
+    def squeeze_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`squeeze` gives, in place."""
     def std(self, dim: _Any=None, unbiased: _bool | None=None, keepdim: _bool=False, *, correction: _Number | None=None) -> _Any:
         """Return the standard deviation over ``dim``, the square root of :func:`var`."""
@@ -1054,6 +1127,10 @@ class Tensor:
         """Return the standard deviation and the mean over ``dim``."""
     def stft(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """As :func:`flambeau.stft`."""
+    def storage(self) -> _Any:
+        """The memory that the tensor looks at, as elements; shared with it and with all its views."""
+    def storage_type(self) -> _Any:
+        """The class of the tensor's storage: ``FloatStorage``, ``LongStorage`` ..."""
     def sub(self, other: Tensor | _Number) -> Tensor:
         """Return ``input - alpha * other``."""
     def sub_(self, other: Tensor | _Number) -> Tensor:
@@ -1076,15 +1153,15 @@ class Tensor:
         """Return U, S and V (not its adjoint) of ``input = U diag(S) V^H``."""
     def swapaxes(self, dim0: _int, dim1: _int) -> Tensor:
         """Return a view with two dimensions exchanged."""
-    def swapaxes_(self, *args: _Any) -> Tensor:
+    def swapaxes_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`swapaxes` gives, in place."""
     def swapdims(self, dim0: _int, dim1: _int) -> Tensor:
         """Return a view with two dimensions exchanged."""
-    def swapdims_(self, *args: _Any) -> Tensor:
+    def swapdims_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`swapdims` gives, in place."""
     def t(self) -> Tensor:
         """Return a matrix transposed; a vector or a number itself."""
-    def t_(self, *args: _Any) -> Tensor:
+    def t_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`t` gives, in place."""
     def take(self, index: Tensor) -> Tensor:
         """Return the elements at ``index`` of the flattened tensor, in the shape of ``index``."""
@@ -1107,6 +1184,8 @@ class Tensor:
         """Return ``input`` repeated ``dims`` times along each dimension; missing ones count as 1, from the front."""
     @_overload
     def tile(self, *dims: _int) -> Tensor: ...
+    def to(self, *args: _Any, **kwargs: _Any) -> Tensor:
+        """The tensor on another device or with another dtype; itself where nothing changes."""
     def to_dtype(self, dtype: _DType | _type) -> Tensor:
         """Return ``input`` cast to ``dtype``."""
     def topk(self, k: _int, dim: _int=-1, largest: _bool=True, sorted: _bool=True) -> tuple[Tensor, Tensor]:
@@ -1115,7 +1194,7 @@ class Tensor:
         """Return the sum of the diagonal of a matrix."""
     def transpose(self, dim0: _int, dim1: _int) -> Tensor:
         """Return a view with two dimensions exchanged."""
-    def transpose_(self, *args: _Any) -> Tensor:
+    def transpose_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`transpose` gives, in place."""
     def tril(self, diagonal: _int=0) -> Tensor:
         """Return the lower triangle of (a batch of) matrices, zeros elsewhere."""
@@ -1133,6 +1212,10 @@ class Tensor:
         """Return each element without its fraction."""
     def trunc_(self) -> Tensor:
         """Return each element without its fraction."""
+    def type(self, dtype: _Any=None, non_blocking: _bool=False) -> _Any:
+        """The name of the tensor's type, or the tensor cast to ``dtype``."""
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor with the dtype and on the device of ``other``."""
     def unbind(self, dim: _int=0) -> _Any:
         """Return views of the entries along ``dim``, without that dimension."""
     @_overload
@@ -1148,21 +1231,29 @@ class Tensor:
         """Return the distinct elements, ascending, or the distinct slices along ``dim`` in lexicographic order."""
     def unique_consecutive(self, return_inverse: _bool=False, return_counts: _bool=False, dim: _int | None=None) -> _Any:
         """Return the elements (or slices along ``dim``) without those equal to their predecessor."""
+    def unsafe_chunk(self, chunks: _int, dim: _int=0) -> _Any:
+        """Return views of at most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller)."""
+    def unsafe_split(self, split_size_or_sections: _Any, dim: _int=0) -> _Any:
+        """Return views of pieces along ``dim``: of the given size (the last may be smaller), or of the given sizes."""
+    @_overload
+    def unsafe_split_with_sizes(self, split_sizes: _int | _Sequence[_int], dim: _int=0) -> _Any:
+        """Return views of pieces of the given sizes along ``dim``, as :func:`split` with a list."""
+    @_overload
+    def unsafe_split_with_sizes(self, *split_sizes: _int, dim: _int=0) -> _Any: ...
     def unsqueeze(self, dim: _int) -> Tensor:
         """Return a view with a dimension of size 1 put in at ``dim``."""
-    def unsqueeze_(self, *args: _Any) -> Tensor:
+    def unsqueeze_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`unsqueeze` gives, in place."""
+    def untyped_storage(self) -> _Any:
+        """The memory that the tensor looks at, as bytes; shared with it and with all its views."""
     def var(self, dim: _Any=None, unbiased: _bool | None=None, keepdim: _bool=False, *, correction: _Number | None=None) -> _Any:
         """Return the variance over ``dim``, divided by ``N - correction`` (1 by default; 0 with ``unbiased=False``)."""
     def var_mean(self, dim: _Any=None, unbiased: _bool | None=None, keepdim: _bool=False, *, correction: _Number | None=None) -> _Any:
         """Return the variance and the mean over ``dim``."""
     def vdot(self, other: Tensor) -> Tensor:
         """Return :func:`dot` with the complex conjugate of the first vector."""
-    @_overload
-    def view(self, size: _int | _Sequence[_int]) -> Tensor:
-        """Return ``input`` with another shape, over the same memory; one size may be -1."""
-    @_overload
-    def view(self, *size: _int) -> Tensor: ...
+    def view(self, *size: _Any, dtype: _Any=None) -> Tensor:
+        """The same memory with another shape, of which one size may be -1, or as elements of another dtype."""
     def view_as(self, other: Tensor) -> Tensor:
         """Return a view of ``input`` with the shape of ``other``."""
     def vsplit(self, indices_or_sections: _Any) -> _Any:
@@ -1174,7 +1265,7 @@ class Tensor:
     def xlogy_(self, other: Tensor | _Number) -> Tensor:
         """Return ``input * log(other)``, 0 where ``input`` is 0 (and ``other`` not NaN)."""
     def zero_(self) -> Tensor:
-        """Fill with 0, in place."""
+        """Fill ``input`` with 0, in place."""
 _new = object.__new__
 class Size(tuple[int, ...]):
     def numel(self) -> int: ...
@@ -1193,5 +1284,3 @@ class _recording:
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...
 def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bool) -> Any: ...
-_TYPE_NAMES: Any
-def _cast_method(name: str, target: dtype) -> Callable[[Tensor], Tensor]: ...
