@@ -149,16 +149,6 @@ def _number(op: Op, position: int, value: Any, first: Any) -> Any:
     raise _wrong(op, position, "a number", value)
 
 
-def one_tensor(name: str) -> Callable[..., None]:
-    """A check that of the two operands at least one is a tensor, where both annotations allow a number."""
-
-    def check(input: Any, other: Any, *others: Any) -> None:
-        if not hasattr(input, "_array") and not hasattr(other, "_array"):
-            raise TypeError(f"{name}(): one of the arguments must be a Tensor, and both are numbers: {input}, {other}")
-
-    return check
-
-
 CONVERTERS: dict[str, Callable[[Op, int, Any, Any], Any]] = {
     "Tensor": _tensor,
     "Tensor | None": _tensor_or_none,

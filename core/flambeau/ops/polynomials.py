@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.dtypes import float32
-from flambeau.ops.arguments import one_tensor
 from flambeau.ops.declare import Op, composite
 
 Tensor = Any
@@ -43,7 +42,6 @@ def _declare(name: str, formula: str, first: tuple[float, float], recurrence: Re
     )
     op: Op = composite(dtype="float", pointwise=True, public=())(body)
     op.canonical(_with_largest_degree)
-    op.check(one_tensor(f"special.{name}"))
     return op
 
 

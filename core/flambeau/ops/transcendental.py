@@ -9,7 +9,6 @@ from flambeau.dtypes import (
     FLOATING,
     get_default_dtype,
 )
-from flambeau.ops.arguments import one_tensor
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.declare import composite, elementwise
 
@@ -257,9 +256,6 @@ def _xlogy_input(xp: Xp, g: Any, input: Any, other: Any) -> Any:
         other = xp.full((), other, xp.dtype_of(input), xp.device_of(input))
     flat = xp.logical_and(xp.eq(input, 0.0), xp.le(other, 0.0))
     return xp.where(flat, 0.0, xp.mul(g, xp.log(other)))
-
-
-xlogy.check(one_tensor("xlogy"))
 xlogy.vjp(input=_xlogy_input, other=lambda xp, g, input, other: xp.div(xp.mul(g, input), other))
 
 
@@ -279,9 +275,6 @@ def _xlog1py_input(xp: Xp, g: Any, input: Any, other: Any) -> Any:
         other = xp.full((), other, xp.dtype_of(input), xp.device_of(input))
     flat = xp.logical_and(xp.eq(input, 0.0), xp.le(other, -1.0))
     return xp.where(flat, 0.0, xp.mul(g, xp.log1p(other)))
-
-
-special_xlog1py.check(one_tensor("special.xlog1py"))
 special_xlog1py.vjp(
     input=_xlog1py_input, other=lambda xp, g, input, other: xp.div(xp.mul(g, input), xp.add(other, 1.0))
 )
