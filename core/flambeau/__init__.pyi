@@ -14,16 +14,19 @@ from flambeau.dtypes import dtype as _DType
 from importlib import import_module
 from typing import Any
 from flambeau.ops import install as _install
+from flambeau import accelerator as accelerator
 from flambeau import amp as amp
 from flambeau import autograd as autograd
 from flambeau import backends as backends
 from flambeau import casting as casting
 from flambeau import catalogue as catalogue
+from flambeau import compat as compat
 from flambeau import conversion as conversion
 from flambeau import copies as copies
 from flambeau import cpu as cpu
 from flambeau import creation as creation
 from flambeau import cuda as cuda
+from flambeau import determinism as determinism
 from flambeau import devices as devices
 from flambeau import dispatch as dispatch
 from flambeau import distributions as distributions
@@ -31,15 +34,20 @@ from flambeau import dtypes as dtypes
 from flambeau import fft as fft
 from flambeau import func as func
 from flambeau import functions as functions
+from flambeau import fx as fx
+from flambeau import hub as hub
+from flambeau import jit as jit
 from flambeau import layouts as layouts
 from flambeau import linalg as linalg
 from flambeau import memory as memory
+from flambeau import multiprocessing as multiprocessing
 from flambeau import nn as nn
 from flambeau import ops as ops
 from flambeau import optim as optim
 from flambeau import overloads as overloads
 from flambeau import plugins as plugins
 from flambeau import printing as printing
+from flambeau import profiler as profiler
 from flambeau import random as random
 from flambeau import serialization as serialization
 from flambeau import settings as settings
@@ -48,6 +56,7 @@ from flambeau import special as special
 from flambeau import storage as storage
 from flambeau import testing as testing
 from flambeau import utils as utils
+from flambeau import version as version
 from flambeau.amp import autocast as autocast
 from flambeau.amp import clear_autocast_cache as clear_autocast_cache
 from flambeau.amp import get_autocast_dtype as get_autocast_dtype
@@ -117,6 +126,11 @@ from flambeau.creation import triu_indices as triu_indices
 from flambeau.creation import vander as vander
 from flambeau.creation import zeros as zeros
 from flambeau.creation import zeros_like as zeros_like
+from flambeau.determinism import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
+from flambeau.determinism import get_deterministic_debug_mode as get_deterministic_debug_mode
+from flambeau.determinism import is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled
+from flambeau.determinism import set_deterministic_debug_mode as set_deterministic_debug_mode
+from flambeau.determinism import use_deterministic_algorithms as use_deterministic_algorithms
 from flambeau.devices import device as device
 from flambeau.devices import get_default_device as get_default_device
 from flambeau.devices import set_default_device as set_default_device
@@ -157,8 +171,6 @@ from flambeau.functions import result_type as result_type
 from flambeau.functions import to_dlpack as to_dlpack
 from flambeau.functions import typename as typename
 from flambeau.functions import unravel_index as unravel_index
-from flambeau.functions import view_as_complex as view_as_complex
-from flambeau.functions import view_as_real as view_as_real
 from flambeau.functions import where as where
 from flambeau.functions import zero_ as zero_
 from flambeau.layouts import channels_last as channels_last
@@ -169,11 +181,15 @@ from flambeau.layouts import memory_format as memory_format
 from flambeau.layouts import preserve_format as preserve_format
 from flambeau.layouts import sparse_coo as sparse_coo
 from flambeau.layouts import strided as strided
+from flambeau.lowrank import lobpcg as lobpcg
+from flambeau.lowrank import pca_lowrank as pca_lowrank
+from flambeau.lowrank import svd_lowrank as svd_lowrank
 from flambeau.memory import as_strided as as_strided
 from flambeau.memory import as_strided_ as as_strided_
 from flambeau.memory import detach as detach
 from flambeau.memory import detach_ as detach_
 from flambeau.memory import resize_as_ as resize_as_
+from flambeau.model_summary import summary as summary
 from flambeau.nn.functional import bilinear as bilinear
 from flambeau.nn.functional import channel_shuffle as channel_shuffle
 from flambeau.nn.functional import conv_tbc as conv_tbc
@@ -238,6 +254,7 @@ from flambeau.overloads import cov as cov
 from flambeau.overloads import einsum as einsum
 from flambeau.overloads import histogram as histogram
 from flambeau.overloads import histogramdd as histogramdd
+from flambeau.overloads import lu as lu
 from flambeau.overloads import searchsorted as searchsorted
 from flambeau.printing import get_printoptions as get_printoptions
 from flambeau.printing import printoptions as printoptions
@@ -490,7 +507,7 @@ cfloat: _DType
 def cholesky(input: Tensor, upper: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return the lower triangular L with ``L L^H = input``, or the upper triangular U with ``U^H U = input``."""
 def cholesky_inverse(input: Tensor, upper: _bool = False, *, out: Tensor | None = None) -> Tensor:
-    """Return the inverse of A from its Cholesky factor ``input``."""
+    """Return the inverse of A from its Cholesky factor ``input``, ``A = L L^H`` (``upper``: ``A = U^H U``)."""
 def cholesky_solve(input: Tensor, input2: Tensor, upper: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return X with ``A X = input``, where ``input2`` is the Cholesky factor of A."""
 def chunk(input: Tensor, chunks: _int, dim: _int = 0) -> _Any:
@@ -572,7 +589,7 @@ def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def deg2rad_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return degrees as radians."""
 def det(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Return the determinants of square matrices. The gradient needs invertible matrices."""
+    """Return the determinants of square matrices. The gradient holds for singular matrices, too."""
 def diag(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """Return the square matrix with a vector on a diagonal, or (a copy of) the diagonal of a matrix."""
 def diag_embed(input: Tensor, offset: _int = 0, dim1: _int = -2, dim2: _int = -1, *, out: Tensor | None = None) -> Tensor:
@@ -686,6 +703,8 @@ def frac_(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the fraction of each element, with its sign."""
 def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(mantissa, exponent)`` with ``input = mantissa * 2 ** exponent`` and 0.5 <= abs(mantissa) < 1."""
+def frobenius_norm(input: Tensor, dim: _Any = (), keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Return the root of the sum of the squared moduli over one or two dimensions, or over all."""
 def gather(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the elements at ``index`` along ``dim``: ``result[i][j] = input[index[i][j]][j]`` for ``dim`` 0."""
 def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -696,6 +715,8 @@ def ge(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input >= other``."""
 def ge_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input >= other``."""
+def geqrf(input: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the QR decomposition as LAPACK keeps it, as a named tuple ``(a, tau)``."""
 def ger(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Alias of :func:`outer`."""
 def gradient(input: Tensor, *, spacing: _Any = 1, dim: _Any = None, edge_order: _int = 1) -> _Any:
@@ -851,7 +872,7 @@ def log_(input: Tensor) -> Tensor:
 def log_softmax(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Tensor:
     """Return ``input - log(sum(exp(input)))``, the sum along ``dim``; ``dtype=`` casts the input first."""
 def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Return ``log(exp(input) + exp(other))`` without overflow."""
+    """Return ``log(exp(input) + exp(other))`` without overflow, for complex numbers too."""
 def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``log2(2 ** input + 2 ** other)`` without overflow."""
 def logcumsumexp(input: Tensor, dim: _int, *, out: Tensor | None = None) -> Tensor:
@@ -888,6 +909,10 @@ def lt(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input < other``."""
 def lt_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether ``input < other``."""
+def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return X with ``A X = input`` from A's decomposition (see :func:`flambeau.linalg.lu_factor`)."""
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: _bool = True, unpack_pivots: _bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Return P, L and U of ``A = P L U``, as a named tuple ``(P, L, U)``, from what ``linalg.lu_factor`` returns."""
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``value``, cast to its dtype, where ``mask`` is true."""
 def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | _Number, *, out: Tensor | None = None) -> Tensor:
@@ -900,6 +925,8 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     """Return the elements where ``mask`` (bool, broadcast) is true, as one dimension."""
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the matrix product; leading dimensions are a batch and broadcast."""
+def matrix_exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the exponentials of square matrices, ``I + A + A^2 / 2! + A^3 / 3! + ...``."""
 def matrix_power(input: Tensor, n: _int, *, out: Tensor | None = None) -> Tensor:
     """Return the n-th power of square matrices; for negative n that of the inverse."""
 def max(input: Tensor, dim: _Any = None, keepdim: _bool = False, *, other: _Any = None) -> _Any:
@@ -990,10 +1017,18 @@ def nonzero_static(input: Tensor, *, size: _int, fill_value: _int = -1) -> _Any:
     """Return the first ``size`` rows of :func:`nonzero`, rows of ``fill_value`` where there are fewer."""
 def norm(input: Tensor, p: _Any = 'fro', dim: _Any = None, keepdim: _bool = False, dtype: _DType | type | None = None, *, out: Tensor | None = None) -> Tensor:
     """Return the p-norm of the elements over ``dim``, or of all of them."""
+def norm_except_dim(v: Tensor, pow: _int = 2, dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Return the ``pow``-norm over all dimensions but ``dim``, which are kept with size 1; over all for ``dim`` -1."""
 def not_equal(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether two elements differ."""
 def not_equal_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """Return whether two elements differ."""
+def nuclear_norm(input: Tensor, dim: _Any = (-2, -1), keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Return the sum of the singular values of matrices, which lie in the two dimensions ``dim``."""
+def orgqr(input: Tensor, input2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Alias of :func:`flambeau.linalg.householder_product`."""
+def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: _bool = True, transpose: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Return the product of Q, given by reflectors, and a matrix, without forming Q."""
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the products of all pairs of elements of two vectors: (m) (n) -> (m, n)."""
 def pairwise_distance(x1: Tensor, x2: Tensor, p: _Number = 2.0, eps: _Number = 1e-06, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -1030,7 +1065,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: _bool = False,
 def put_(input: Tensor, index: Tensor, source: Tensor, accumulate: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """Return ``input`` with ``source`` at ``index`` of the flattened tensor."""
 def qr(input: Tensor, some: _bool = True) -> tuple[Tensor, Tensor]:
-    """Return Q and R of the reduced QR decomposition; :func:`flambeau.linalg.qr` has the complete one."""
+    """Return Q and R of the QR decomposition, reduced, or with a square Q unless ``some``; see ``linalg.qr``."""
 def quantile(input: Tensor, q: Tensor | _Number, dim: _int | None = None, keepdim: _bool = False, *, interpolation: _str = 'linear') -> _Any:
     """Return the ``q``-th quantiles along a dimension, or of all elements."""
 def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -1053,6 +1088,10 @@ def remainder(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return the remainder of a floored division; it has the sign of ``other``."""
 def remainder_(input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
     """Return the remainder of a floored division; it has the sign of ``other``."""
+def renorm(input: Tensor, p: _Number, dim: _int, maxnorm: _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``."""
+def renorm_(input: Tensor, p: _Number, dim: _int, maxnorm: _Number, *, out: Tensor | None = None) -> Tensor:
+    """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``."""
 def repeat_interleave(input: Tensor, repeats: _Any = None, dim: _Any = None, *, output_size: _Any = None) -> _Any:
     """Return ``input`` with each entry along ``dim`` repeated ``repeats`` times (an int, or one an entry)."""
 @_overload
@@ -1217,6 +1256,8 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: _Number | None = None, 
     """Return the integral of samples ``y`` along ``dim`` by the trapezoidal rule."""
 def trapz(y: Tensor, x: Tensor | None = None, *, dx: _Number | None = None, dim: _int = -1) -> _Any:
     """Return the integral of samples ``y`` along ``dim`` by the trapezoidal rule."""
+def triangular_solve(input: Tensor, A: Tensor, upper: _bool = True, transpose: _bool = False, unitriangular: _bool = False) -> tuple[Tensor, Tensor]:
+    """Return X with ``A X = input``, or with ``A^T X = input``, and a copy of A (see ``linalg.solve_triangular``)."""
 def tril(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """Return the lower triangle of (a batch of) matrices, zeros elsewhere."""
 def tril_(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -1265,6 +1306,10 @@ def var_mean(input: Tensor, dim: _Any = None, unbiased: _bool | None = None, kee
     """Return the variance and the mean over ``dim``."""
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return :func:`dot` with the complex conjugate of the first vector."""
+def view_as_complex(input: Tensor) -> Tensor:
+    """Return a view of a real tensor, whose last dimension of size 2 holds real and imaginary parts, as a complex one."""
+def view_as_real(input: Tensor) -> Tensor:
+    """Return a view of a complex tensor as a real one with real and imaginary parts in a last dimension of size 2."""
 def vsplit(input: Tensor, indices_or_sections: _Any) -> _Any:
     """Return views of pieces along the first dimension, as :func:`tensor_split` cuts them."""
 def vstack(tensors: _Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:

@@ -418,7 +418,7 @@ class Tensor:
     def cholesky(self, upper: _bool=False) -> Tensor:
         """Return the lower triangular L with ``L L^H = input``, or the upper triangular U with ``U^H U = input``."""
     def cholesky_inverse(self, upper: _bool=False) -> Tensor:
-        """Return the inverse of A from its Cholesky factor ``input``."""
+        """Return the inverse of A from its Cholesky factor ``input``, ``A = L L^H`` (``upper``: ``A = U^H U``)."""
     def cholesky_solve(self, input2: Tensor, upper: _bool=False) -> Tensor:
         """Return X with ``A X = input``, where ``input2`` is the Cholesky factor of A."""
     def chunk(self, chunks: _int, dim: _int=0) -> _Any:
@@ -445,8 +445,8 @@ class Tensor:
         """The complex conjugate of each element; a real tensor itself."""
     def conj_(self) -> Tensor:
         """Return the complex conjugate of each element, in memory of its own (:func:`flambeau.conj` spares reals)."""
-    def conj_physical(self) -> Tensor:
-        """The complex conjugate of each element; a real tensor itself."""
+    def conj_physical(self, *, out: Tensor | None=None) -> Tensor:
+        """The complex conjugate of each element, in memory of its own; a real tensor itself."""
     def conj_physical_(self) -> Tensor:
         """Take the complex conjugate of each element, in place."""
     def const_data_ptr(self) -> _int:
@@ -459,6 +459,8 @@ class Tensor:
         """Return ``input`` with the sign of ``other``."""
     def copysign_(self, other: Tensor | _Number) -> Tensor:
         """Return ``input`` with the sign of ``other``."""
+    def corrcoef(self) -> Tensor:
+        """Return the correlation matrix of variables (rows) observed in the columns (``torch.corrcoef``)."""
     def cos(self) -> Tensor:
         """Return the cosine of each element (radians)."""
     def cos_(self) -> Tensor:
@@ -472,6 +474,8 @@ class Tensor:
         """Return the number of elements that are not 0 over ``dim``, as int64."""
     @_overload
     def count_nonzero(self, *dim: _int) -> Tensor: ...
+    def cov(self, *, correction: _int=1, fweights: Tensor | None=None, aweights: Tensor | None=None) -> Tensor:
+        """Return the covariance matrix of variables (rows) observed in the columns (``torch.cov``)."""
     def cpu(self) -> Tensor:
         """The tensor on the CPU."""
     def cross(self, other: Tensor, dim: _int | None=None) -> Tensor:
@@ -495,7 +499,7 @@ class Tensor:
     def deg2rad_(self) -> Tensor:
         """Return degrees as radians."""
     def det(self) -> Tensor:
-        """Return the determinants of square matrices. The gradient needs invertible matrices."""
+        """Return the determinants of square matrices. The gradient holds for singular matrices, too."""
     def diag(self, diagonal: _int=0) -> Tensor:
         """Return the square matrix with a vector on a diagonal, or (a copy of) the diagonal of a matrix."""
     def diag_embed(self, offset: _int=0, dim1: _int=-2, dim2: _int=-1) -> Tensor:
@@ -630,6 +634,10 @@ class Tensor:
         """Return whether ``input >= other``."""
     def geometric_(self, p: _float, *, generator: _Any | None=None) -> Tensor:
         """Fill with the number of trials of probability ``p`` up to the first success (``torch.Tensor.geometric_``)."""
+    def geqrf(self) -> tuple[Tensor, Tensor]:
+        """Return the QR decomposition as LAPACK keeps it, as a named tuple ``(a, tau)``."""
+    def ger(self, vec2: Tensor) -> Tensor:
+        """Alias of :func:`outer`."""
     def greater(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input > other``."""
     def greater_(self, other: Tensor | _Number) -> Tensor:
@@ -788,7 +796,7 @@ class Tensor:
     def log_softmax(self, dim: _int) -> Tensor:
         """Return ``input - log(sum(exp(input)))``, the sum along ``dim``; ``dtype=`` casts the input first."""
     def logaddexp(self, other: Tensor) -> Tensor:
-        """Return ``log(exp(input) + exp(other))`` without overflow."""
+        """Return ``log(exp(input) + exp(other))`` without overflow, for complex numbers too."""
     def logaddexp2(self, other: Tensor) -> Tensor:
         """Return ``log2(2 ** input + 2 ** other)`` without overflow."""
     def logcumsumexp(self, dim: _int) -> Tensor:
@@ -826,6 +834,10 @@ class Tensor:
         """Return whether ``input < other``."""
     def lt_(self, other: Tensor | _Number) -> Tensor:
         """Return whether ``input < other``."""
+    def lu(self, pivot: _bool=True, get_infos: _bool=False, out: _Any=None) -> _Any:
+        """Return the LU decomposition ``(LU, pivots)`` of matrices (``torch.lu``, the older ``linalg.lu_factor``)."""
+    def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+        """Return X with ``A X = input`` from A's decomposition (see :func:`flambeau.linalg.lu_factor`)."""
     def map2_(self, x: Tensor, y: Tensor, callable: _Any) -> Tensor:
         """Replace each element by ``callable(element, of x, of y)``, in place; slow, and for the CPU only."""
     def map_(self, tensor: Tensor, callable: _Any) -> Tensor:
@@ -842,6 +854,8 @@ class Tensor:
         """Return the elements where ``mask`` (bool, broadcast) is true, as one dimension."""
     def matmul(self, other: Tensor) -> Tensor:
         """Return the matrix product; leading dimensions are a batch and broadcast."""
+    def matrix_exp(self) -> Tensor:
+        """Return the exponentials of square matrices, ``I + A + A^2 / 2! + A^3 / 3! + ...``."""
     def matrix_power(self, n: _int) -> Tensor:
         """Return the n-th power of square matrices; for negative n that of the inverse."""
     def max(self, dim: _Any=None, keepdim: _bool=False, *, other: _Any=None) -> _Any:
@@ -951,6 +965,10 @@ class Tensor:
         """Return whether two elements differ."""
     def not_equal_(self, other: Tensor | _Number) -> Tensor:
         """Return whether two elements differ."""
+    def orgqr(self, input2: Tensor) -> Tensor:
+        """Alias of :func:`flambeau.linalg.householder_product`."""
+    def ormqr(self, input2: Tensor, input3: Tensor, left: _bool=True, transpose: _bool=False) -> Tensor:
+        """Return the product of Q, given by reflectors, and a matrix, without forming Q."""
     def outer(self, vec2: Tensor) -> Tensor:
         """Return the products of all pairs of elements of two vectors: (m) (n) -> (m, n)."""
     @_overload
@@ -984,7 +1002,7 @@ class Tensor:
     def put_(self, index: Tensor, source: Tensor, accumulate: _bool=False) -> Tensor:
         """Return ``input`` with ``source`` at ``index`` of the flattened tensor."""
     def qr(self, some: _bool=True) -> tuple[Tensor, Tensor]:
-        """Return Q and R of the reduced QR decomposition; :func:`flambeau.linalg.qr` has the complete one."""
+        """Return Q and R of the QR decomposition, reduced, or with a square Q unless ``some``; see ``linalg.qr``."""
     def quantile(self, q: Tensor | _Number, dim: _int | None=None, keepdim: _bool=False, *, interpolation: _str='linear') -> _Any:
         """Return the ``q``-th quantiles along a dimension, or of all elements."""
     def rad2deg(self) -> Tensor:
@@ -1007,6 +1025,10 @@ class Tensor:
         """Return the remainder of a floored division; it has the sign of ``other``."""
     def remainder_(self, other: Tensor | _Number) -> Tensor:
         """Return the remainder of a floored division; it has the sign of ``other``."""
+    def renorm(self, p: _Number, dim: _int, maxnorm: _Number) -> Tensor:
+        """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``."""
+    def renorm_(self, p: _Number, dim: _int, maxnorm: _Number) -> Tensor:
+        """Return a tensor whose parts along ``dim`` are scaled down where their ``p``-norm is larger than ``maxnorm``."""
     @_overload
     def repeat(self, repeats: _int | _Sequence[_int]) -> Tensor:
         """Return ``input`` repeated ``repeats`` times along each dimension; extra ones come in front."""
@@ -1196,6 +1218,8 @@ class Tensor:
         """Return a view with two dimensions exchanged."""
     def transpose_(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Take the shape that :meth:`transpose` gives, in place."""
+    def triangular_solve(self, A: Tensor, upper: _bool=True, transpose: _bool=False, unitriangular: _bool=False) -> tuple[Tensor, Tensor]:
+        """Return X with ``A X = input``, or with ``A^T X = input``, and a copy of A (see ``linalg.solve_triangular``)."""
     def tril(self, diagonal: _int=0) -> Tensor:
         """Return the lower triangle of (a batch of) matrices, zeros elsewhere."""
     def tril_(self, diagonal: _int=0) -> Tensor:

@@ -212,6 +212,8 @@ def special_zeta(xp: Xp, input: Tensor | Number, other: Tensor | Number) -> Tens
     and where ``other`` is negative and ``input`` no integer.
     """
     return widened(xp, _zeta, *_as_arrays(xp, input, other))
+
+
 special_zeta.vjp(
     other=lambda xp, g, input, other: xp.neg(
         xp.mul(g, xp.mul(input, xp.special_zeta(xp.add(input, 1.0) if hasattr(input, "shape") else input + 1.0, other)))

@@ -256,6 +256,8 @@ def _xlogy_input(xp: Xp, g: Any, input: Any, other: Any) -> Any:
         other = xp.full((), other, xp.dtype_of(input), xp.device_of(input))
     flat = xp.logical_and(xp.eq(input, 0.0), xp.le(other, 0.0))
     return xp.where(flat, 0.0, xp.mul(g, xp.log(other)))
+
+
 xlogy.vjp(input=_xlogy_input, other=lambda xp, g, input, other: xp.div(xp.mul(g, input), other))
 
 
@@ -275,6 +277,8 @@ def _xlog1py_input(xp: Xp, g: Any, input: Any, other: Any) -> Any:
         other = xp.full((), other, xp.dtype_of(input), xp.device_of(input))
     flat = xp.logical_and(xp.eq(input, 0.0), xp.le(other, -1.0))
     return xp.where(flat, 0.0, xp.mul(g, xp.log1p(other)))
+
+
 special_xlog1py.vjp(
     input=_xlog1py_input, other=lambda xp, g, input, other: xp.div(xp.mul(g, input), xp.add(other, 1.0))
 )
