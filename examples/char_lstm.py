@@ -1,10 +1,10 @@
 """A language model of characters: an LSTM learns to write as Newton did.
 
-It reads the *Opticks* a character at a time, guesses each next one, and after every epoch writes a few lines itself.
+It reads the *Opticks* a character at a time, guesses each next one, and after every epoch writes a line itself.
 
     python examples/char_lstm.py
     python examples/char_lstm.py --text mybook.txt --prompt "It was"
-    python examples/char_lstm.py --resume runs/char_lstm/checkpoint.pt --epochs 12
+    python examples/char_lstm.py --resume runs/char_lstm/checkpoint.pt --prompt "Is not " --temperature 0.5
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = flambeau.load(args.resume, map_location=args.device)
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
+        schedule.load_state_dict(checkpoint["schedule"])
         first = checkpoint["epoch"] + 1
     print(f"{len(text):,} characters, {len(alphabet)} different ones")
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters on {args.device}")
@@ -140,10 +141,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"perplexity {math.exp(held_out):.2f}  {time.perf_counter() - started:.1f} s",
             flush=True,
         )
-        flambeau.save(
-            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch},
-            args.out / "checkpoint.pt",
-        )
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+        flambeau.save(state, args.out / "checkpoint.pt")
         sample = write(model, encode(args.prompt), 70, args.temperature)
         print("    " + args.prompt + "".join(alphabet[index] for index in sample).replace("\n", " "))
 

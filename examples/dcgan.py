@@ -122,7 +122,9 @@ def main(arguments: list[str] | None = None) -> None:
         if epoch % 10 == 0 or epoch in (1, 3, args.epochs):
             seconds = time.perf_counter() - started
             print(
-                f"epoch {epoch:2}/{args.epochs}  generator {draw_loss:.3f}  discriminator {judge_loss:.3f}  {seconds:.1f} s"
+                f"epoch {epoch:2}/{args.epochs}  generator {draw_loss:.3f}  discriminator {judge_loss:.3f}  "
+                f"{seconds:.1f} s",
+                flush=True,
             )
             draw.eval()
             with flambeau.no_grad():

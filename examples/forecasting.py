@@ -100,11 +100,9 @@ def draw(series: Tensor, forecasts: dict[int, Tensor], path: Path) -> None:
         canvas.text((point(month, low)[0], height - margin + 10), str(1950 + month // 12), "#888888")
     for first, quantiles in forecasts.items():
         lower, middle, upper = quantiles.T.tolist()
-        months_ahead = range(first, first + AHEAD)
-        band = [point(*pair) for pair in zip(months_ahead, upper)] + [
-            point(*pair) for pair in zip(months_ahead, lower)
-        ][::-1]
-        canvas.polygon(band, "#fbd9c6")
+        months_ahead = list(range(first, first + AHEAD))
+        band = zip(months_ahead + months_ahead[::-1], upper + lower[::-1])
+        canvas.polygon([point(*pair) for pair in band], "#fbd9c6")
         canvas.line([point(*pair) for pair in zip(months_ahead, middle)], "#d9531e", 2)
     canvas.line([point(start + month, value) for month, value in enumerate(series[start:].tolist())], "#1f4f9f", 2)
     canvas.text(
@@ -152,6 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = flambeau.load(args.resume, map_location=args.device)
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
+        schedule.load_state_dict(checkpoint["schedule"])
         first = checkpoint["epoch"] + 1
 
     started = time.perf_counter()
@@ -163,10 +162,9 @@ def main(arguments: list[str] | None = None) -> None:
             held_out = quantile_loss(predict(model, histories[first_test:]), truths[first_test:].cpu()).item()
             seconds = time.perf_counter() - started
             print(f"epoch {epoch:2}/{args.epochs}  loss {loss:.4f}  test {held_out:.4f}  {seconds:.1f} s", flush=True)
-    flambeau.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": args.epochs},
-        args.out / "checkpoint.pt",
-    )
+            parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+            state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+            flambeau.save(state, args.out / "checkpoint.pt")
 
     forecast = predict(model, histories[first_test:]) * scale
     truth = truths[first_test:].cpu() * scale
@@ -176,17 +174,11 @@ def main(arguments: list[str] | None = None) -> None:
         "usual, and today's deviation": (truth - today).abs(),
         "the network": (truth - forecast[:, :, 1]).abs(),
     }
-    print(
-        "\nmean absolute error, degrees C    "
-        + "".join(f"{month:>6}" for month in (1, 3, 6, 9, 12))
-        + "  months ahead    all"
-    )
+    shown = (1, 3, 6, 9, 12)
+    print(f"\n{'mean absolute error, degrees C':<34}{''.join(f'{month:6}' for month in shown)}  months ahead     all")
     for name, error in errors.items():
-        print(
-            f"{name:<34}"
-            + "".join(f"{error[:, month - 1].mean():6.2f}" for month in (1, 3, 6, 9, 12))
-            + f"{error.mean():21.3f}"
-        )
+        by_month = "".join(f"{error[:, month - 1].mean():6.2f}" for month in shown)
+        print(f"{name:<34}{by_month}{error.mean():22.3f}")
     inside = (forecast[:, :, 0] <= truth) & (truth <= forecast[:, :, 2])
     print(f"\n{100 * inside.float().mean():.0f} % of the measurements lie in the 80 % bands")
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 import flambeau
-from flambeau import nn
 from flambeau.nn import functional as F
 from flambeau.utils.data import DataLoader, Subset
 from flambeau_vision import transforms
@@ -137,8 +136,9 @@ def main(arguments: list[str] | None = None) -> None:
         right = (predicted == true).float().mean().item()
         seconds = time.perf_counter() - started
         print(f"epoch {epoch:2}/{args.epochs}  loss {loss:.4f}  right {100 * right:.2f} %  {seconds:.1f} s", flush=True)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        flambeau.save(state | {"epoch": epoch}, args.out / "checkpoint.pt")
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+        flambeau.save(state, args.out / "checkpoint.pt")
 
     predicted, true = predict(model, test_batches, args.device)
     print("\ntrue class down, predicted class across\n" + confusions(predicted, true, classes))

@@ -42,7 +42,7 @@ class CartPoles:
     def step(self, pushes: Tensor) -> tuple[Tensor, Tensor]:
         """Push; returns which poles have fallen, and the ages of the episodes that have ended (0 for the others)."""
         gravity, cart, pole, half_length, time_step = 9.8, 1.0, 0.1, 0.5, 0.02
-        position, speed, angle, turning = self.states.unbind(dim=1)
+        _, speed, angle, turning = self.states.unbind(dim=1)
         force = 20.0 * pushes - 10.0
         thrust = (force + pole * half_length * turning**2 * angle.sin()) / (cart + pole)
         inertia = half_length * (4 / 3 - pole * angle.cos() ** 2 / (cart + pole))
@@ -64,11 +64,11 @@ class ActorCritic(nn.Module):
 
     def __init__(self, hidden: int = 64):
         super().__init__()
-        self.actor = nn.Sequential(
-            nn.Linear(4, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 2)
-        )
-        self.critic = nn.Sequential(
-            nn.Linear(4, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 1)
+        self.actor, self.critic = (
+            nn.Sequential(
+                nn.Linear(4, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, outputs)
+            )
+            for outputs in (2, 1)
         )
 
     def forward(self, states):
@@ -192,15 +192,14 @@ def main(arguments: list[str] | None = None) -> None:
                 f"epoch {epoch:2}/{args.epochs}  loss {loss:6.3f}  {length:5.1f} steps  {seconds:4.1f} s  {bar}",
                 flush=True,
             )
-    flambeau.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": args.epochs},
-        args.out / "checkpoint.pt",
-    )
+            flambeau.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch},
+                args.out / "checkpoint.pt",
+            )
     lengths, states = test(model, 100, args.device)
     draw(states, args.out / "cartpole.gif")
-    print(
-        f"\n100 poles are balanced for {sum(lengths) / 100:.1f} of {LONGEST} steps in the mean, {min(lengths):.0f} at least"
-    )
+    mean, least = sum(lengths) / len(lengths), min(lengths)
+    print(f"\n{len(lengths)} poles stay up for {mean:.1f} steps of {LONGEST} in the mean, for {least:.0f} at least")
     print(f"{args.out}/cartpole.gif, {args.out}/checkpoint.pt")
 
 

@@ -4,8 +4,8 @@ Text is cut into pieces by byte-pair encoding, learned from the text itself; pos
 keys; generation keeps the keys and values of what has been read, so that a new piece costs one step.
 
     python examples/transformer_lm.py
-    python examples/transformer_lm.py --prompt "Is not" --temperature 0.6 --top-k 20
-    python examples/transformer_lm.py --resume runs/transformer_lm/checkpoint.pt --epochs 16
+    python examples/transformer_lm.py --text mybook.txt --prompt "It was"
+    python examples/transformer_lm.py --resume runs/transformer_lm/checkpoint.pt --prompt "Is not" --top-k 10
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = flambeau.load(args.resume, map_location=args.device)
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
-        schedule.last_epoch = checkpoint["epoch"] * len(batches)
+        schedule.load_state_dict(checkpoint["schedule"])
         first = checkpoint["epoch"] + 1
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters on {args.device}")
 
@@ -262,10 +262,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"{time.perf_counter() - started:.1f} s",
             flush=True,
         )
-        flambeau.save(
-            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch},
-            args.out / "checkpoint.pt",
-        )
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+        flambeau.save(state, args.out / "checkpoint.pt")
 
     started = time.perf_counter()
     sample = args.prompt + tokenizer.decode(write(model, prompt, args.length, args.temperature, args.top_k))

@@ -2,11 +2,11 @@
 
 German puts the ones before the tens and writes everything as one word:
 
-    three hundred twenty-one thousand forty-five -> dreihunderteinundzwanzigtausendfünfundvierzig
+    three hundred twenty one thousand forty five -> dreihunderteinundzwanzigtausendfünfundvierzig
 
-so a translation cannot go word by word. A bidirectional GRU reads the English words, another GRU writes the pieces of
-the German word and looks back at the English with attention (Luong, Pham and Manning, 2015). It learns from a few
-thousand of the million numbers and is tested on others; where it looked is drawn at the end.
+so that a translation cannot go word by word. A bidirectional GRU reads the English words, another GRU writes the
+pieces of the German word and looks back at the English with attention (Luong, Pham and Manning, 2015). It learns from
+a few thousand of the million numbers and is tested on others; where it looked is drawn at the end.
 
     python examples/translation.py
 """
@@ -219,6 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = flambeau.load(args.resume, map_location=args.device)
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
+        schedule.load_state_dict(checkpoint["schedule"])
         first = checkpoint["epoch"] + 1
     print(f"{args.pairs:,} pairs to learn from, {len(testing):,} others to test with")
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters on {args.device}")
@@ -236,10 +237,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"{time.perf_counter() - started:.1f} s",
             flush=True,
         )
-        flambeau.save(
-            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch},
-            args.out / "checkpoint.pt",
-        )
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+        flambeau.save(state, args.out / "checkpoint.pt")
 
     translations = test(model, testing, args.device)
     lines = []
