@@ -135,7 +135,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Numbers of pieces (N, T) -> logits of the piece after each (N, T, vocabulary)."""
 
-    def __init__(self, vocabulary: int, width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1):
+    def __init__(self, vocabulary: int, width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.2):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--length", type=int, default=150, help="pieces to write")
     parser.add_argument("--temperature", type=float, default=0.8, help="below 1: safer, above 1: bolder")
     parser.add_argument("--top-k", type=int, default=50, help="draw from that many of the likeliest (0: from all)")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/transformer_lm"))

@@ -57,6 +57,13 @@ def _mismatch(shape: tuple[int, ...], other_shape: tuple[int, ...]) -> RuntimeEr
     )
 
 
+# OpenBLAS packs a transposed weight anew for every product. For few rows it is faster to turn them than the weight:
+# 8 rows by a weight of 512 x 512 take 90 us and not 168 (EPYC, float32), 32 rows 213 and not 284. Small products have
+# kernels of their own in OpenBLAS and are left alone.
+_FEW_ROWS = 32
+_LARGE = 1 << 19  # multiplications
+
+
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """``input @ weight.T + bias``: (..., in), (out, in), (out,) -> (..., out); with a weight (in,) no out.
 
@@ -68,10 +75,11 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
         return linear(*wide).astype(input.dtype)
     shape = input.shape
     try:
-        if len(shape) <= 2:
-            result = input.dot(weight.T)
+        rows = input if len(shape) <= 2 else input.reshape(-1, shape[-1])
+        if len(shape) > 1 < weight.ndim and 1 < len(rows) <= _FEW_ROWS and len(rows) * weight.size >= _LARGE:
+            result = numpy.ascontiguousarray(weight.dot(numpy.ascontiguousarray(rows.T)).T)
         else:
-            result = input.reshape(-1, shape[-1]).dot(weight.T)
+            result = rows.dot(weight.T)
     except ValueError:
         rows = math.prod(shape[:-1])
         raise RuntimeError(

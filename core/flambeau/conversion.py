@@ -16,6 +16,10 @@ from flambeau.dtypes import dtype as DType
 from flambeau.tensor import Tensor, wrap
 
 
+# Most sequences hold nothing else: their types are found out without a Python step an item.
+_NUMBERS = frozenset({bool, int, float, complex})
+
+
 def tensor(
     data: Any,
     *,
@@ -40,8 +44,8 @@ def tensor(
         copied = data.detach().clone().to(device=device, dtype=dtype)
     else:
         where = load(Device(device) if device is not None else devices.get_default_device())
-        copied = wrap(make_array(data, dtype, where), dtype or inferred_dtype(data), where)
-        copied._dtype = where.backend.dtype_of(copied._array)  # type: ignore[union-attr]
+        array = make_array(data, dtype, where)
+        copied = wrap(array, where.backend.dtype_of(array), where)  # type: ignore[union-attr]
     return copied.requires_grad_() if requires_grad else copied
 
 
@@ -52,7 +56,11 @@ def inferred_dtype(data: Any) -> DType:
     if isinstance(data, Tensor):
         return data._dtype
     if isinstance(data, (list, tuple)):
-        kinds = {inferred_dtype(item) for item in data}
+        classes = set(map(type, data))
+        if classes <= _NUMBERS:
+            kinds = {dtypes.scalar_dtype(number()) for number in classes}
+        else:
+            kinds = {inferred_dtype(item) for item in data}
         found = None
         for kind in kinds:
             found = kind if found is None else dtypes.promote_types(found, kind)
@@ -85,7 +93,7 @@ def _plain(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data.detach().cpu().numpy()
     if isinstance(data, (list, tuple)):
-        return [_plain(item) for item in data] if any(not isinstance(i, (int, float)) for i in data) else data
+        return data if _NUMBERS.issuperset(map(type, data)) else [_plain(item) for item in data]
     if isinstance(data, (bool, int, float, complex, str, bytes, dict)) or hasattr(data, "__array__"):
         return data
     return [_plain(item) for item in data]
@@ -101,9 +109,11 @@ def _shape(data: Any) -> tuple[int, ...] | None:
         return tuple(data.shape)
     if not hasattr(data, "__len__") or isinstance(data, (str, bytes)):
         return ()
+    if _NUMBERS.issuperset(map(type, data)):
+        return (len(data),)
     first: tuple[int, ...] | None = None
     for item in data:
-        own = () if item.__class__ in (int, float, bool) else _shape(item)
+        own = _shape(item)
         if own is None or (first is not None and own != first):
             return None
         first = own

@@ -285,9 +285,23 @@ def test_linear(shape: tuple[int, ...]) -> None:
     assert K["linear"](*halves).dtype == numpy.float16
 
 
+@pytest.mark.parametrize("shape", [(2, 600), (32, 600), (33, 600), (4, 2, 600), (1, 600), (600,)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_linear_of_few_rows_and_a_large_weight(shape: tuple[int, ...], dtype: str) -> None:
+    """Which of the two is turned for the product cannot be seen, but in the time."""
+    x, weight, bias = (RNG.standard_normal(size).astype(dtype) for size in (shape, (500, 600), (500,)))
+    expected = (x.astype("float64") @ weight.astype("float64").T + bias).astype(dtype)
+    for given in (weight, numpy.asfortranarray(weight)):
+        got = K["linear"](x, given, bias)
+        assert got.shape == (*shape[:-1], 500) and got.dtype == dtype and got.flags.c_contiguous
+        numpy.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4 if dtype == "float32" else 1e-10)
+
+
 def test_linear_says_what_does_not_fit() -> None:
     with pytest.raises(RuntimeError, match=r"cannot be multiplied \(2x4 and 3x5\)"):
         K["linear"](numpy.ones((2, 4)), numpy.ones((5, 3)), None)
+    with pytest.raises(RuntimeError, match="linear: mat1 and mat2 shapes cannot be multiplied \\(8x400 and 300x500\\)"):
+        K["linear"](numpy.ones((8, 400)), numpy.ones((500, 300)), None)
 
 
 def test_linear_algebra() -> None:

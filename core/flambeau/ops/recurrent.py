@@ -253,21 +253,18 @@ def lstm_layer(
     """
     size = c0.shape[1]
     by_input = xp.linear(input, w_ih, _both(xp, b_ih, b_hh))
-    w_hh = _transposed(xp, w_hh)
-    if w_hr is not None:
-        w_hr = _transposed(xp, w_hr)
     first = batch_sizes[-1] if reverse else batch_sizes[0]
     hidden, cell = _rows(xp, h0, 0, first), _rows(xp, c0, 0, first)
     outputs, cells, kept = [], [], []
     for start, end in _steps(batch_sizes, reverse):
         hidden = _resized(xp, hidden, h0, end - start)
         cell = _resized(xp, cell, c0, end - start)
-        gates = _lstm_gates(xp, xp.add(_rows(xp, by_input, start, end), xp.matmul(hidden, w_hh)), size)
+        gates = _lstm_gates(xp, xp.add(_rows(xp, by_input, start, end), xp.linear(hidden, w_hh, None)), size)
         i, f, g, o = _four(xp, gates, size)
         cell = xp.add(xp.mul(f, cell), xp.mul(i, g))
         hidden = xp.mul(o, xp.tanh(cell))
         if w_hr is not None:
-            hidden = xp.matmul(hidden, w_hr)
+            hidden = xp.linear(hidden, w_hr, None)
         outputs.append(hidden)
         cells.append(cell)
         kept.append(gates)
