@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prompt", default="The Rays of Light ")
     parser.add_argument("--length", type=int, default=400, help="characters to write")
     parser.add_argument("--temperature", type=float, default=0.7, help="below 1: safer, above 1: bolder")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/char_lstm"))

@@ -218,9 +218,9 @@ def test_steps_of_every_program_are_compared() -> None:
 RUNS = {
     "char_lstm": (("--hidden", "32", "--batch-size", "128", "--epochs", "1"), r"validation ([\d.]+)", 0.15),
     "dcgan": (("--width", "8", "--epochs", "3"), r"discriminator ([\d.]+)", 0.3),
-    "forecasting": (("--epochs", "10"), r"the network.* ([\d.]+)\n", 0.05),
+    "forecasting": (("--epochs", "5"), r"the network.* ([\d.]+)\n", 0.05),
     "image_classifier": (("--epochs", "1"), r"loss ([\d.]+)", 0.25),
-    "ppo_cartpole": (("--epochs", "25"), r"stay up for ([\d.]+)", 450),
+    "ppo_cartpole": (("--epochs", "50"), r"stay up for ([\d.]+)", 50),  # of 500 steps
     "transformer_lm": (
         ("--width", "32", "--layers", "1", "--batch-size", "64", "--epochs", "1"),
         r"validation ([\d.]+)",
