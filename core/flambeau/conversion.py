@@ -15,7 +15,6 @@ from flambeau.dispatch import backends, load
 from flambeau.dtypes import dtype as DType
 from flambeau.tensor import Tensor, wrap
 
-
 # Most sequences hold nothing else: their types are found out without a Python step an item.
 _NUMBERS = frozenset({bool, int, float, complex})
 
