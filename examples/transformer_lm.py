@@ -182,8 +182,11 @@ def evaluate(model, batches) -> float:
 
 
 @flambeau.no_grad()
-def write(model, prompt: Tensor, length: int, temperature: float = 1.0, top_k: int = 0) -> list[int]:
-    """Go on after a prompt (T,): each piece is drawn from the ``top_k`` likeliest (0: from all)."""
+def write(model, prompt: Tensor, length: int, temperature: float = 1.0, top_k: int = 0, context: int = 64) -> list[int]:
+    """Go on after a prompt (T,): each piece is drawn from the ``top_k`` likeliest (0: from all).
+
+    No piece looks further back than ``context`` pieces, itself included, as in training.
+    """
     model.eval()
     written: list[int] = []
     caches: list[dict] = [{} for _ in model.blocks]
@@ -193,6 +196,9 @@ def write(model, prompt: Tensor, length: int, temperature: float = 1.0, top_k: i
         if top_k:
             logits[logits < logits.topk(min(top_k, len(logits))).values[-1]] = -math.inf
         start += pieces.shape[1]
+        for cache in caches:
+            for name, past in cache.items():
+                cache[name] = past[:, :, -(context - 1) :]
         pieces = flambeau.multinomial(logits.softmax(dim=0), 1)[None]
         written.append(pieces.item())
     return written
@@ -267,7 +273,8 @@ def main(arguments: list[str] | None = None) -> None:
         flambeau.save(state, args.out / "checkpoint.pt")
 
     started = time.perf_counter()
-    sample = args.prompt + tokenizer.decode(write(model, prompt, args.length, args.temperature, args.top_k))
+    written = write(model, prompt, args.length, args.temperature, args.top_k, args.context)
+    sample = args.prompt + tokenizer.decode(written)
     seconds = time.perf_counter() - started
     (args.out / "sample.txt").write_text(sample + "\n", encoding="utf-8")
     print(f"\n{sample}\n\n{args.length / seconds:.0f} pieces a second; {args.out}/sample.txt, {args.out}/checkpoint.pt")

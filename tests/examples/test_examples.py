@@ -237,6 +237,18 @@ def test_top_1_is_the_likeliest() -> None:
         text.append(piece)
 
 
+def test_nothing_looks_further_back_than_the_context() -> None:
+    """With one block, a piece depends on the last ``context`` pieces alone."""
+    program = load("transformer_lm")
+    model = program.Transformer(50, width=32, layers=1, heads=2)
+    flambeau.nn.init.normal_(model.embedding.weight)
+    prompt = flambeau.randint(50, (3,))
+    text = prompt.tolist()
+    for piece in program.write(model, prompt, 12, top_k=1, context=4):
+        assert piece == model(flambeau.tensor([text[-4:]]))[0, -1].argmax().item()
+        text.append(piece)
+
+
 @pytest.mark.parametrize(
     ("number", "english", "german"),
     [
