@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
                 {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch},
                 args.out / "checkpoint.pt",
             )
-    print(f"{args.out}/epoch{args.epochs:03}.png, {args.out}/checkpoint.pt")
+    print(f"the pictures and the checkpoint are in {args.out}")
 
 
 if __name__ == "__main__":
