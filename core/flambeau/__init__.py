@@ -69,6 +69,7 @@ _LAZY = {
     "save": "serialization", "load": "serialization",
     "set_printoptions": "printing", "get_printoptions": "printing", "printoptions": "printing",
     "list_models": "catalogue", "get_model": "catalogue", "list_datasets": "catalogue", "get_dataset": "catalogue",
+    "vmap": "func",
     "stft": "spectrogram", "istft": "spectrogram", "hann_window": "spectrogram", "hamming_window": "spectrogram",
     "blackman_window": "spectrogram", "bartlett_window": "spectrogram", "kaiser_window": "spectrogram",
     "binomial": "sampling", "poisson": "sampling", "_sample_dirichlet": "sampling", "_standard_gamma": "sampling",

@@ -142,6 +142,7 @@ from flambeau.dtypes import get_default_dtype as get_default_dtype
 from flambeau.dtypes import iinfo as iinfo
 from flambeau.dtypes import promote_types as promote_types
 from flambeau.dtypes import set_default_dtype as set_default_dtype
+from flambeau.func import vmap as vmap
 from flambeau.functions import allclose as allclose
 from flambeau.functions import argwhere as argwhere
 from flambeau.functions import atleast_1d as atleast_1d

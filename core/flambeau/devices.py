@@ -30,6 +30,9 @@ class device:
 
     __slots__ = ("_name", "backend", "index", "table", "type", "xp")
 
+    #: How many calls of ``vmap`` it stands for (see :mod:`flambeau.levels`).
+    depth = 0
+
     _name: str
     type: str
     index: int | None
@@ -86,6 +89,15 @@ class device:
 
 class _Defaults(threading.local):
     stack: tuple[device, ...] = ()
+
+
+class _Levels(threading.local):
+    """The levels of the calls of ``vmap`` that this thread is in, the innermost last."""
+
+    stack: tuple[Any, ...] = ()
+
+
+levels = _Levels()
 
 
 _defaults = _Defaults()

@@ -44,6 +44,8 @@ class Backend:
     install: str = ""
     dlpack_type: int | None = None
     nondeterministic: frozenset[str] = frozenset()
+    #: Whether ``add_`` takes every sum of gradients into the memory of the first (not so under ``vmap``).
+    sums_in_place = True
 
     def is_available(self) -> bool:
         """Whether the device type can be used here. Called before anything else; must not raise."""
@@ -176,6 +178,8 @@ class _DeviceType:
                     kernel = partial(kernel.function, (chosen.get(name) or self._without_kernel(OPS[name]))[1])
                 chosen[name] = (plugin, kernel)
         _warn_of_unknown(chosen)
+        if backend.name in _decomposed:
+            chosen = {name: kernel for name, kernel in chosen.items() if _is_primitive(name)}
 
         names: dict[str, Any] = {
             "dtype_of": backend.dtype_of,
@@ -272,6 +276,26 @@ def _warn_of_unknown(chosen: Mapping[str, tuple[str, Kernel]]) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def _is_primitive(name: str) -> bool:
+    op = OPS.get(name) or OPS.get(name.removesuffix("_"))
+    return op is not None and op.primitive
+
+
+_decomposed: set[str] = set()
+
+
+def decompose(device_type: str, enabled: bool = True) -> None:
+    """Compute every composite on ``device_type`` by its decomposition, whatever kernels there are for it; or not.
+
+    For tests: primitives alone have to give the results that the kernels give.
+    """
+    if enabled:
+        _decomposed.add(device_type)
+    else:
+        _decomposed.discard(device_type)
+    refreeze()
 
 
 _lock = threading.RLock()

@@ -84,6 +84,12 @@ def printoptions(**options: Any) -> Iterator[None]:
         set_printoptions(**before)
 
 
+def _mapped_repr(tensor: Tensor) -> str:
+    from flambeau.tensor import everywhere
+
+    return f"MappedTensor(level={tensor._device.depth}, value={tensor_repr(everywhere(tensor))})"
+
+
 def tensor_repr(t: Tensor, *, tensor_contents: str | None = None) -> str:
     """The text of a tensor as PyTorch shows it: ``tensor([1., 2.], grad_fn=<MulBackward0>)``.
 
@@ -91,6 +97,8 @@ def tensor_repr(t: Tensor, *, tensor_contents: str | None = None) -> str:
         t: the tensor. Its values are copied to the host when it lives elsewhere.
         tensor_contents: shown instead of the values.
     """
+    if t._device.depth:
+        return _mapped_repr(t)
     kind = type(t)
     # Parameters and buffers are shown as plain tensors, other subclasses under their name.
     plain = kind.__module__.partition(".")[0] == "flambeau" and kind.__name__ in ("Tensor", "Parameter", "Buffer")

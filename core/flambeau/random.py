@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from flambeau import devices, dtypes
 from flambeau.autograd.grad_mode import no_grad, state
 from flambeau.creation import DeviceLike, finish, resolve_dtype, resolve_size
 from flambeau.devices import device as device_class
+from flambeau.devices import levels
 from flambeau.dispatch import load
 from flambeau.dtypes import dtype, float32, float64, int64, uint8
 from flambeau.ops import random as ops
@@ -240,13 +241,35 @@ def _where(device: DeviceLike) -> device_class:
 
 def _draw(op: Any, size: tuple[int, ...], kind: dtype, device: device_class, generator: Generator | None) -> Tensor:
     """Run an op ``(size, dtype, seed, offset, device)`` on fresh numbers."""
-    elements = numel(size)
     drawn = kind if op is ops.random_uniform else ops.normal_dtype(kind)
-    if op is ops.random_normal:
-        elements += elements % 2
-    place = (generator or default_generator).reserve(ops.blocks_for(elements, drawn))
-    result: Tensor = apply(op, [size, kind, *place, device])
-    return result
+
+    def draw(size: tuple[int, ...], where: device_class) -> Tensor:
+        elements = numel(size)
+        if op is ops.random_normal:
+            elements += elements % 2
+        place = (generator or default_generator).reserve(ops.blocks_for(elements, drawn))
+        result: Tensor = apply(op, [size, kind, *place, where])
+        return result
+
+    return _per_example(op.name, draw, size, device) if levels.stack else draw(size, device)
+
+
+def _per_example(
+    name: str, draw: Callable[[tuple[int, ...], device_class], Tensor], size: tuple[int, ...], device: device_class
+) -> Tensor:
+    """Inside of ``vmap``: what ``draw`` gives for each example, or one for all of them, as ``randomness`` says."""
+    from flambeau.levels import bottom, enter, share
+
+    if any(level.randomness == "error" for level in levels.stack):
+        raise RuntimeError(
+            f"vmap: called the random operation {name} while in randomness error mode. Pass randomness='different' or "
+            "randomness='same' to vmap to say what is meant"
+        )
+    sizes = [level.size for level in levels.stack if level.randomness == "different"]
+    drawn = draw((*sizes, *size), bottom(device))
+    for level in levels.stack:
+        drawn = enter(drawn, 0, level) if level.randomness == "different" else share(drawn, level)
+    return drawn
 
 
 def uniform(
@@ -346,9 +369,13 @@ def _integers(
         raise RuntimeError(f"{op}: expects 'from' to be less than 'to', but got from={low} >= to={high}")
     if high - low > 1 << 63:
         raise RuntimeError(f"{op}: the interval [{low}, {high}) is wider than 2**63")
-    seed, offset = (generator or default_generator).reserve(ops.integer_blocks(numel(size), low, high))
-    result: Tensor = apply(ops.random_integers, [size, low, high, kind, seed, offset, device])
-    return result
+
+    def draw(size: tuple[int, ...], where: device_class) -> Tensor:
+        place = (generator or default_generator).reserve(ops.integer_blocks(numel(size), low, high))
+        result: Tensor = apply(ops.random_integers, [size, low, high, kind, *place, where])
+        return result
+
+    return _per_example(op, draw, size, device) if levels.stack else draw(size, device)
 
 
 def randperm(
@@ -359,6 +386,10 @@ def randperm(
     if n < 0:
         raise RuntimeError(f"randperm: n must be non-negative, got {n}")
     kind = resolve_dtype("randperm", dtype, int64 if out is None else out.dtype)
+    if levels.stack:
+        keys = _draw(ops.random_uniform, (int(n),), float64, _where(device), generator)
+        order = TENSORS.sort(keys, 0, False, True)[1]
+        return finish("random_permutation", order.to(kind), requires_grad, out)
     place = (generator or default_generator).reserve(ops.blocks_for(n, float64))
     result = apply(ops.random_permutation, [int(n), kind, *place, _where(device)])
     return finish("random_permutation", result, requires_grad, out)

@@ -95,6 +95,13 @@ def refresh(tensor: Tensor) -> None:
     tensor._node = replayed._node
 
 
+def everywhere(tensor: Tensor) -> Tensor:
+    """The tensor for who looks at its values: inside of ``vmap``, the one that holds those of all examples."""
+    while tensor._device.depth:
+        tensor = wrap(tensor._array.value, tensor._dtype, tensor._device.below)  # type: ignore[attr-defined]
+    return tensor
+
+
 class _recording:
     """Recording switched on: a view's history does not depend on where it is asked for."""
 
@@ -199,7 +206,10 @@ class Tensor:
     @property
     def device(self) -> device:
         """Where the tensor lives."""
-        return self._device
+        where = self._device
+        while where.depth:  # inside of vmap: nobody has to know
+            where = where.below  # type: ignore[attr-defined]
+        return where
 
     @property
     def itemsize(self) -> int:

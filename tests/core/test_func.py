@@ -93,7 +93,6 @@ def test_jacobians_and_hessian():
     close(func.jacfwd(func.jacrev(cubes))(X), np.diag(6 * x))
 
 
-@pytest.mark.filterwarnings("ignore:vmap calls")
 def test_vmap():
     batch = flambeau.stack([X, Y])
     close(func.vmap(flambeau.dot)(batch, batch), (batch.numpy() ** 2).sum(1))
@@ -125,7 +124,6 @@ def test_modules_as_functions():
         func.functional_call(net, {"0.bias": zeros["0.bias"]}, X, strict=True)
 
 
-@pytest.mark.filterwarnings("ignore:vmap calls")
 def test_an_ensemble_of_modules():
     nets = [nn.Linear(3, 2).double() for _ in range(4)]
     parameters, buffers = func.stack_module_state(nets)

@@ -22,7 +22,7 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("functional", "profiler"):
+    if name in ("forward_ad", "functional", "profiler"):
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from importlib import import_module
 from typing import Any
 
 from flambeau.autograd.grad_mode import state
@@ -49,8 +50,8 @@ def backward(
         if not wanted:
             raise RuntimeError("backward: 'inputs' argument cannot be empty")
         targets = {_target("backward", tensor): tensor for tensor in wanted}
-    retain_graph = create_graph if retain_graph is None else retain_graph
-    found = _run(roots, cotangents, retain_graph, create_graph, targets, accumulates=True)
+    keep = create_graph if retain_graph is None else retain_graph
+    found = _run(roots, cotangents, keep, create_graph, targets, create_graph, accumulates=True)
     for target, gradient in found.items():
         tensor = target.tensor() if type(target) is Leaf else targets[target] if targets else None
         if tensor is not None:
@@ -74,7 +75,8 @@ def grad(
         grad_outputs: cotangents of the outputs; None stands for 1 where an output has one element.
         retain_graph, create_graph: as in :func:`backward`.
         allow_unused: give None for an input that the outputs do not depend on, instead of an error.
-        is_grads_batched: ``grad_outputs`` have a leading dimension, and one pass is done for each entry of it.
+        is_grads_batched: ``grad_outputs`` have a leading dimension, and so have the results: one pass for all of its
+            entries, by :func:`flambeau.func.vmap`.
         materialize_grads: give zeros in place of None.
 
     Returns:
@@ -86,11 +88,14 @@ def grad(
         return _batched(roots, wanted, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     cotangents = _cotangents("grad", roots, grad_outputs)
     targets = {_target("grad", tensor): tensor for tensor in wanted}
-    found = _run(roots, cotangents, create_graph if retain_graph is None else retain_graph, create_graph, targets)
+    # Cotangents from another device are those of `vmap` over a function recorded outside: tensors find together.
+    tensors = create_graph or any(c._device is not r._device for c, r in zip(cotangents, roots, strict=True))
+    found = _run(roots, cotangents, create_graph if retain_graph is None else retain_graph, tensors, targets,
+                 create_graph)  # fmt: skip
     results: list[Tensor | None] = []
     for tensor in wanted:
         gradient = found.get(tensor._node)
-        if gradient is not None and not create_graph:
+        if gradient is not None and not tensors:
             where = tensor._device
             if where.backend.dtype_of(gradient) is not tensor._dtype:  # type: ignore[union-attr]
                 gradient = where.xp.to_dtype(gradient, tensor._dtype)
@@ -115,14 +120,19 @@ def _batched(
     allow_unused: bool | None,
     materialize_grads: bool,
 ) -> tuple[Tensor | None, ...]:
-    batches = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    count = len(batches[0])
-    rows = [
-        grad(roots, wanted, [batch[i] for batch in batches], i < count - 1 or bool(retain_graph), create_graph,
-             allow_unused, False, materialize_grads)
-        for i in range(count)
-    ]  # fmt: skip
-    return tuple(None if column[0] is None else TENSORS.stack(list(column), 0) for column in zip(*rows, strict=True))
+    vmap = import_module("flambeau.func").vmap  # which is made of what is here
+    reached: list[int] = []
+
+    def one(*cotangents: Tensor) -> list[Tensor]:
+        found = grad(roots, wanted, cotangents, retain_graph, create_graph, allow_unused, False, materialize_grads)
+        reached[:] = [i for i, gradient in enumerate(found) if gradient is not None]
+        return [gradient for gradient in found if gradient is not None]
+
+    stacked = vmap(one)(*([grad_outputs] if isinstance(grad_outputs, Tensor) else grad_outputs))
+    results: list[Tensor | None] = [None] * len(wanted)
+    for i, gradient in zip(reached, stacked, strict=True):
+        results[i] = gradient
+    return tuple(results)
 
 
 def _target(op: str, tensor: Tensor) -> Any:
@@ -173,19 +183,20 @@ def _run(
     roots: list[Tensor],
     cotangents: list[Tensor],
     retain_graph: bool,
-    create_graph: bool,
+    tensors: bool,
     targets: dict[Any, Tensor] | None,
+    create_graph: bool,
     accumulates: bool = False,
 ) -> dict[Any, Any]:
     """Run the pass and return the gradients by leaf (or by target, where targets are given).
 
-    Gradients are raw arrays, with ``create_graph`` tensors. With ``accumulates``, leaves with hooks have theirs in
-    ``.grad`` already and are left out.
+    Gradients are raw arrays, or ``tensors``, which ``create_graph`` records. With ``accumulates``, leaves with hooks
+    have theirs in ``.grad`` already and are left out.
     """
     before = state.enabled
     state.enabled = create_graph
     try:
-        return _Pass(retain_graph, create_graph, targets, roots, accumulates).run(roots, cotangents)
+        return _Pass(retain_graph, tensors, targets, roots, accumulates).run(roots, cotangents)
     finally:
         state.enabled = before
 
@@ -368,7 +379,7 @@ class _Pass:
         if self.create_graph:
             return TENSORS.add(arrived, g)
         xp = where.xp
-        if key in self.owned:
+        if key in self.owned and xp.backend.sums_in_place:
             return xp.add_(arrived, g)
         self.owned.add(key)
         return xp.backend.as_array(xp.add(arrived, g))

@@ -116,16 +116,24 @@ def jacobian(
 ) -> Any:  # fmt: skip
     """Return the Jacobian: for an output (\\*m) and an input (\\*n) a tensor (\\*m, \\*n).
 
-    For several outputs a tuple over outputs, for several inputs (within) a tuple over inputs. ``vectorize`` and
-    ``strategy`` change how PyTorch computes, not what; here it is one backward pass an output element.
+    For several outputs a tuple over outputs, for several inputs (within) a tuple over inputs.
+
+    Args:
+        vectorize: one backward pass for all output elements (by :func:`flambeau.func.vmap`), not one for each.
+        strategy: ``"reverse-mode"`` or ``"forward-mode"``, with the same result; it is reverse mode in either case.
     """
     if strategy not in ("reverse-mode", "forward-mode"):
         raise RuntimeError(f"jacobian: strategy has to be 'reverse-mode' or 'forward-mode', got {strategy!r}")
+    if strict and vectorize:
+        raise RuntimeError("jacobian: strict=True and vectorize=True are not supported together")
     with enable_grad():
         given, output = _applied("jacobian", func, inputs, create_graph)
         outputs = _tuple("jacobian", "outputs of the function", output)
         blocks = []
         for out in outputs:
+            if vectorize and out.numel():
+                blocks.append(_result(_block(out, given), inputs, create_graph))
+                continue
             flat = out.reshape(-1)
             rows = [_pulled("jacobian", (flat[i],), given, None, strict) for i in range(out.numel())]
             columns = zip(*rows, strict=True) if rows else [()] * len(given)
@@ -136,6 +144,15 @@ def jacobian(
             ])  # fmt: skip
             blocks.append(_result(block, inputs, create_graph))
     return tuple(blocks) if isinstance(output, (tuple, list)) else blocks[0]
+
+
+def _block(out: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The derivatives of all elements of an output, in one pass over a batch of cotangents."""
+    from flambeau.func.batching import vmap
+
+    units = TENSORS.eye(out.numel(), out.numel(), out.dtype, out.device).reshape((out.numel(), *out.shape))
+    stacked = vmap(lambda unit: _pulled("jacobian", (out,), given, (unit,), False))(units)
+    return tuple([rows.reshape((*out.shape, *tensor.shape)) for rows, tensor in zip(stacked, given, strict=True)])
 
 
 def hessian(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,16 +13,18 @@ State = dict[str, Tensor]
 
 
 @contextmanager
-def _swapped(module: Module, state: State, strict: bool) -> Iterator[None]:
-    """Have ``state`` in the place of the parameters and buffers of those names, and for shared ones under all."""
+def _swapped(module: Module, state: State, tie_weights: bool, strict: bool) -> Iterator[None]:
+    """Have ``state`` in the place of the parameters and buffers of those names; of shared ones, under all of them."""
     homes: dict[int, list[tuple[Any, str]]] = {}
     named: dict[str, Tensor] = {}
+    places: dict[str, tuple[Any, str]] = {}
     for prefix, owner in module.named_modules(remove_duplicate=False):
         tables: tuple[Any, ...] = (owner._parameters, owner._buffers)
         for table in tables:
             for name, tensor in table.items():
                 if tensor is not None:
-                    named[f"{prefix}.{name}" if prefix else name] = tensor
+                    path = f"{prefix}.{name}" if prefix else name
+                    named[path], places[path] = tensor, (table, name)
                     homes.setdefault(id(tensor), []).append((table, name))
     unknown = sorted(set(state) - set(named))
     missing = sorted(set(named) - set(state))
@@ -35,7 +37,7 @@ def _swapped(module: Module, state: State, strict: bool) -> Iterator[None]:
     before: list[tuple[Any, str, Any]] = []
     try:
         for name, tensor in state.items():
-            for table, key in homes[id(named[name])]:
+            for table, key in homes[id(named[name])] if tie_weights else [places[name]]:
                 before.append((table, key, table[key]))
                 table[key] = tensor
         yield
@@ -58,15 +60,13 @@ def functional_call(
     Args:
         parameter_and_buffer_dicts: tensors by the names of ``named_parameters()``; one dict or several.
         args: the positional arguments, or the only one.
-        tie_weights: True: a tensor that stands in the place of a shared one does so under all its names.
+        tie_weights: a tensor that stands in the place of a shared one does so under all its names.
         strict: demand a tensor for every parameter and buffer.
 
     Raises:
         RuntimeError: for names that the module does not have.
         ValueError: when one name is in several dicts.
     """
-    if not tie_weights:
-        raise NotImplementedError("functional_call: tie_weights=False is not supported; shared tensors stay shared")
     state: State = {}
     for part in (
         [parameter_and_buffer_dicts] if isinstance(parameter_and_buffer_dicts, dict) else (parameter_and_buffer_dicts)
@@ -78,8 +78,34 @@ def functional_call(
             )
         state.update(part)
     positional = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _swapped(module, state, strict):
+    with _swapped(module, state, tie_weights, strict):
         return module(*positional, **(kwargs or {}))
+
+
+def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
+    """Return ``func`` itself (``torch.func.functionalize``).
+
+    PyTorch rewrites a function without its in-place operations and views for those who trace it. Here nobody has to:
+    in-place operations and views are recorded, mapped and differentiated as they are.
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(f"functionalize: remove has to be 'mutations' or 'mutations_and_views', but got {remove!r}")
+    return func
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Have the batch norms in ``root`` forget their running statistics, in place, and return ``root``.
+
+    In training they write into buffers that all examples share, which :func:`~flambeau.func.vmap` cannot allow; without
+    statistics they normalise by those of the input, in evaluation as well.
+    """
+    from flambeau.nn.modules.batchnorm import _BatchNorm
+
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
 
 
 def stack_module_state(models: Sequence[Module] | Any) -> tuple[State, State]:

@@ -46,6 +46,7 @@ from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is i
     linear,
     loss,
     lu,
+    mapping,
     matrix,
     max_pooling,
     norm,
@@ -71,6 +72,10 @@ from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is i
     views,
 )
 from flambeau.ops.declare import OPS, Op
+from flambeau.ops.mapping import CROSSING
+
+# Their results live on other devices than their inputs.
+_CROSSING = {"to_device", *CROSSING}
 
 
 def _install() -> dict[str, Callable[..., Any]]:
@@ -89,7 +94,7 @@ def _install() -> dict[str, Callable[..., Any]]:
             operator = function = fast.unary(op)
         elif op.primitive and op.rule and len(op.tensor_positions) == len(op.parameters) == 2:
             function, operator = fast.binary(op)
-        elif op.tensor_positions == (0,) and not op.has_sequence and not op.inline and op.name != "to_device":
+        elif op.tensor_positions == (0,) and not op.has_sequence and not op.inline and op.name not in _CROSSING:
             operator = function = fast.single(op)
         setattr(TENSORS, op.name, function)
         names = (op.name, *op.aliases)

@@ -45,7 +45,7 @@ def apply(op: Op, values: list[Any]) -> Any:
         value = values[position]
         if isinstance(value, Tensor):
             if value._device is not where:
-                where, value = _settle_device(op, values, position, where)
+                where, value = _settle_device(op, values, raw, position, where)
             if value._dtype.category == STORED and op.theme not in _MOVING and op.rule != "bool":
                 raise no_arithmetic(op, value._dtype)
             raw[position] = value._array
@@ -60,6 +60,8 @@ def apply(op: Op, values: list[Any]) -> Any:
                     continue
                 if tensor._device is not where:
                     if where is not None:
+                        if where.depth or tensor._device.depth:
+                            return apply(op, on_one_level(values))
                         raise device_mismatch(op, where, tensor._device)
                     where = tensor._device
                 arrays.append(tensor._array)
@@ -74,8 +76,11 @@ def apply(op: Op, values: list[Any]) -> Any:
         return op.body(TENSORS, *values)
     try:
         result = where.table[op.index](*raw)
-    except (TypeError, ValueError) as error:
-        raise kernel_error(op, error, values) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        refused = kernel_error(op, error, values)
+        if refused is error:
+            raise
+        raise refused from error
     if type(result) is tuple or type(result) is list:
         # Gradient ops give None for what was not asked.
         outputs = tuple([None if array is None else wrap_result(array, where) for array in result])
@@ -123,15 +128,23 @@ def _creation_device(op: Op, values: list[Any], raw: list[Any]) -> device:
     return where
 
 
-def _settle_device(op: Op, values: list[Any], position: int, where: device | None) -> tuple[device, Tensor]:
+def _settle_device(
+    op: Op, values: list[Any], raw: list[Any], position: int, where: device | None
+) -> tuple[device, Tensor]:
     """The device so far and the tensor at ``position``, a 0-dim CPU tensor moved to where the others are."""
     value = values[position]
+    if where is not None and (where.depth or value._device.depth):
+        on_one_level(values)
+        for earlier in op.tensor_positions[: op.tensor_positions.index(position)]:
+            tensor = values[earlier]
+            raw[earlier] = [_raw(t) for t in tensor] if isinstance(tensor, list) else _raw(tensor)
+        return values[position]._device, values[position]
     if where is None:
         own: device = value._device
-        if own.type == "cpu" and value.ndim == 0:
+        if own.type == "cpu" and value.ndim == 0 and not own.depth:
             for other in op.tensor_positions:
                 found = getattr(values[other], "_device", own)
-                if found is not own:
+                if found is not own and not found.depth:
                     values[position] = value = value.to(found)
                     return found, value
         return own, value
@@ -139,6 +152,24 @@ def _settle_device(op: Op, values: list[Any], position: int, where: device | Non
         values[position] = value = value.to(where)
         return where, value
     raise device_mismatch(op, where, value._device)
+
+
+def on_one_level(values: list[Any]) -> list[Any]:
+    """Bring what is inside of ``vmap`` and what is outside together, in place in ``values``, which are returned."""
+    from flambeau.levels import share, together
+
+    where = together([t for value in values for t in (value if isinstance(value, list) else (value,))
+                      if isinstance(t, Tensor)])  # fmt: skip
+    for i, value in enumerate(values):
+        if isinstance(value, Tensor):
+            values[i] = share(value, where)
+        elif isinstance(value, list):
+            values[i] = [share(item, where) if isinstance(item, Tensor) else item for item in value]
+    return values
+
+
+def _raw(value: Any) -> Any:
+    return value._array if isinstance(value, Tensor) else value
 
 
 def device_mismatch(op: Op, one: device, other: device) -> RuntimeError:
@@ -195,11 +226,13 @@ def raised(op: Op, common: dtypes.dtype) -> dtypes.dtype:
 
 def kernel_error(op: Op, error: Exception, operands: list[Any]) -> Exception:
     """What to raise when a kernel refused its operands: the shapes or the dtypes named, where they are the reason."""
-    if op.pointwise and isinstance(error, ValueError):
+    if op.pointwise and not isinstance(error, TypeError):
         broadcast_shapes(op.name, *[operand.shape for operand in operands if hasattr(operand, "shape")])
     elif isinstance(error, ValueError) and "could not be broadcast" in str(error):  # NumPy's, inside a decomposition
         shapes = " and ".join([str(list(t.shape)) for t in operands if isinstance(t, Tensor)])
         return RuntimeError(f"{op.name}: the shapes {shapes} do not go together")
+    if type(error) is RuntimeError and not op.primitive and op.name not in str(error):
+        return RuntimeError(f"{op.name}: {error}")  # of a part of its decomposition
     if isinstance(error, TypeError) and ("not supported" in str(error) or "Cannot cast ufunc" in str(error)):
         seen = " and ".join([t._dtype.name for t in operands if isinstance(t, Tensor)])
         return NotImplementedError(f"{op.name} is not implemented for {seen}: {error}")

@@ -8,7 +8,7 @@ from flambeau.dtypes import int64
 from flambeau.ops.arithmetic import conj_of as conj
 from flambeau.ops.declare import composite, primitive
 from flambeau.ops.reduction import sum_dtype
-from flambeau.ops.spec import Spec
+from flambeau.ops.spec import Spec, host_values
 
 Tensor = Any
 Dim = Any
@@ -64,7 +64,7 @@ def _cumprod_gradient(xp: Xp, g: Any, input: Any, result: Any, dim: int) -> Any:
 
 def _has_zero(xp: Xp, zero: Any) -> bool:
     found = xp.any(zero, tuple(range(len(zero.shape))), False)
-    return bool(found.item() if hasattr(found, "item") else xp.backend.to_numpy(found).item())
+    return bool(host_values(xp, found).any())
 
 
 cumprod.vjp(input=_cumprod_gradient)

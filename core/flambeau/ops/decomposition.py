@@ -11,7 +11,7 @@ from typing import Any
 from flambeau.dtypes import int32, int64
 from flambeau.ops.declare import composite, primitive
 from flambeau.ops.linalg import adjoint, as_column, as_row, check_square
-from flambeau.ops.spec import Spec
+from flambeau.ops.spec import Spec, host_values
 
 Tensor = Any
 
@@ -238,7 +238,7 @@ def check_gauge(xp: Any, op: str, pairs: list[tuple[Any, Any]]) -> None:
             turned = product if turned is None else xp.add(turned, product)
     if turned is None or 0 in turned.shape:
         return
-    largest = xp.backend.to_numpy(xp.amax(xp.abs(xp.imag(turned)), tuple(range(len(turned.shape))), False)).item()
+    largest = host_values(xp, xp.abs(xp.imag(turned))).max().item()
     if largest > 1e-2:
         raise RuntimeError(
             f"{op}: the vectors of a complex matrix are determined up to multiplication by e^(i phi), and the loss "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.grad_mode import state
+from flambeau.devices import levels
 from flambeau.dtypes import FLOATING, INTEGER, float32, float64, int64, uint8
 from flambeau.ops.call import TENSORS, apply
 from flambeau.ops.declare import Op
@@ -133,6 +134,10 @@ def write_out(op: Op, result: Any, out: Any, inputs: Any = ()) -> Any:
         return out
     if not isinstance(out, Tensor):
         raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if levels.stack and result._device is not out._device:
+        from flambeau.levels import refuse_deeper
+
+        refuse_deeper(f"{op.name}() with out=", out, result)
     if out._node is not None and state.enabled:
         raise RuntimeError(f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
                            "but one of the arguments requires grad")  # fmt: skip

@@ -222,9 +222,11 @@ def vector_of_indices(op: str, input: Any, dim: int, index: Any) -> Any:
 
 def _check_range(op: str, index: Any, size: int, dim: int, lowest: int) -> None:
     """Refuse indices outside ``lowest <= index < size``."""
+    from flambeau.tensor import everywhere
+
     if index.is_meta or index.numel() == 0:
         return
-    index = index.detach()
+    index = everywhere(index)
     low, high = int(index.amin().item()), int(index.amax().item())
     if low < lowest or high >= size:
         raise IndexError(
@@ -307,11 +309,15 @@ def _(input: Any, dim: int, index: Any, source: Any) -> Any:
 @composite(inplace=True)
 def index_fill(xp: Xp, input: Tensor, dim: Dim, index: Tensor, value: Tensor | Number) -> Tensor:
     """Return ``input`` with ``value`` in the entries at ``index`` along ``dim``."""
+    dtype, where = xp.dtype_of(input), xp.device_of(input)
     if not hasattr(value, "shape"):
-        value = xp.full((), value, xp.dtype_of(input), xp.device_of(input))
+        value = xp.full((), value, dtype, where)
     if not input.shape:
         return xp.clone(value)
-    return xp.index_put(input, [None] * dim + [index], value, False)
+    # By a mask: an index that occurs twice counts once in the gradient of `value`.
+    ones = xp.full(tuple(index.shape), True, bool_, where)
+    hit = xp.index_put(xp.full((input.shape[dim],), False, bool_, where), [index], ones, False)
+    return xp.where(xp.reshape(hit, (-1, *[1] * (len(input.shape) - dim - 1))), value, input)
 
 
 def _fill_gradient(xp: Xp, g: Any, dim: int, index: Any) -> Any:

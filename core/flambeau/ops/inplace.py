@@ -7,6 +7,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import state
 from flambeau.autograd.node import plan_for, record
+from flambeau.devices import levels
 from flambeau.dtypes import bfloat16
 from flambeau.ops.call import TENSORS, apply, device_mismatch, kernel_error, raised
 from flambeau.ops.declare import OPS, Op
@@ -19,6 +20,8 @@ def apply_inplace(op: Op, values: list[Any]) -> Tensor:
     target: Tensor = values[0]
     if target._view is not None:
         refresh(target)
+    if levels.stack:
+        _bring_to_level(op, target, values)
     needed = state.enabled and any(
         getattr(values[p], "_node", None) is not None for p in op.tensor_positions if not isinstance(values[p], list)
     )
@@ -79,6 +82,18 @@ def apply_inplace(op: Op, values: list[Any]) -> Tensor:
             raise kernel_error(op, error, values) from error
     bump(target)
     return target
+
+
+def _bring_to_level(op: Op, target: Tensor, values: list[Any]) -> None:
+    """Inside ``vmap``: the operands where ``target`` is, which must not be written what differs between examples."""
+    from flambeau.levels import refuse_deeper, share
+
+    for position in op.tensor_positions:
+        value = values[position]
+        if isinstance(value, Tensor) and value._device is not target._device:
+            refuse_deeper(f"{op.name}_", target, value)
+            if target._device.depth:
+                values[position] = share(value, target._device)
 
 
 def bump(target: Tensor) -> None:

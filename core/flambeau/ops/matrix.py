@@ -10,6 +10,7 @@ from flambeau.ops.declare import composite
 from flambeau.ops.decomposition import check_matrix
 from flambeau.ops.linalg import adjoint, as_column, as_row, check_square
 from flambeau.ops.norm import scale
+from flambeau.ops.spec import host_values
 
 Tensor = Any
 Number = Any
@@ -208,7 +209,7 @@ def _most(xp: Any, times: Any) -> int:
     if 0 in times.shape:
         return 0
     try:
-        return int(xp.backend.to_numpy(xp.amax(times, tuple(range(len(times.shape))), False)).item())
+        return int(host_values(xp, times).max())
     except NotImplementedError:
         return 0
 

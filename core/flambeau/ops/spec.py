@@ -75,6 +75,14 @@ def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> t
     return tuple(n for d, n in enumerate(shape) if d not in dims)
 
 
+def host_values(xp: Any, array: Any) -> Any:
+    """The values of a tensor or a raw array as a NumPy array; inside of ``vmap`` those of all examples."""
+    backend, raw = (array._backend, array._array) if hasattr(array, "_array") else (xp.backend, array)
+    while hasattr(raw, "level"):
+        backend, raw = raw.level.below.backend, raw.value
+    return backend.to_numpy(raw)
+
+
 def numel(shape: Sequence[int]) -> int:
     """The number of elements of a shape."""
     return prod(shape)

@@ -71,7 +71,12 @@ def parse(input: Any, subscript: Any) -> tuple[tuple[Any, ...], list[Any] | None
                             f"indices (got {type(item).__name__})"
                         ) from None
                     item = _as_index(item, input._device)
-            elif not item._array.shape and item._dtype.category == INTEGER and item._dtype is not uint8:
+            elif (
+                not item._array.shape
+                and item._dtype.category == INTEGER
+                and item._dtype is not uint8
+                and not item._device.depth
+            ):
                 number = int(item.item())
                 item = number
             if not hasattr(item, "_array"):
