@@ -75,7 +75,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
         return linear(*wide).astype(input.dtype)
     shape = input.shape
     try:
-        rows = input if len(shape) <= 2 else input.reshape(-1, shape[-1])
+        rows = input if len(shape) <= 2 else input.reshape(-1 if shape[-1] else math.prod(shape[:-1]), shape[-1])
         if len(shape) > 1 < weight.ndim and 1 < len(rows) <= _FEW_ROWS and len(rows) * weight.size >= _LARGE:
             result = numpy.ascontiguousarray(weight.dot(numpy.ascontiguousarray(rows.T)).T)
         else:

@@ -30,3 +30,9 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any, args: list[str
         # Another plugin may have an option of this name already; then its value is read.
         with suppress(ValueError):
             group.addoption(name, default=default, help=text)
+    with suppress(ValueError):
+        group.addoption(
+            "--decompose",
+            action="store_true",
+            help="compute composites from primitives alone, whatever kernels the device has for them",
+        )

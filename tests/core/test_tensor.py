@@ -297,7 +297,7 @@ def test_tensors_on_two_devices():
             "got an unexpected keyword argument 'dims'; it takes: input, dim, keepdim, dtype",
         ),
         (lambda x: x.sum(1, dim=1), TypeError, "got multiple values for argument 'dim'"),
-        (lambda x: flambeau.exp(), TypeError, "exp() missing 1 required positional argument: 'input'"),
+        (lambda x: flambeau.exp(), TypeError, "exp() missing required argument: 'input'"),
         (lambda x: flambeau.exp(1.0), TypeError, r"exp\(\): argument 'input' must be Tensor, not float"),
         (lambda x: x.exp(1, 2), TypeError, "takes at most 1 positional arguments but 3 were given"),
         (lambda x: x.reshape(3, 3), RuntimeError, r"shape '\[3, 3\]' is invalid for input of size 8"),

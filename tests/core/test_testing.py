@@ -47,6 +47,23 @@ def test_what_differs_is_said(actual, expected, message):
     assert message in str(error.value)
 
 
+def test_decompose_leaves_only_the_kernels_of_primitives():
+    from flambeau import dispatch
+
+    x = flambeau.randn(3, 4)
+    by_kernel = flambeau.softmax(x, 1)
+    before = dispatch.kernel_origins("cpu")
+    try:
+        dispatch.decompose("cpu")
+        origins = dispatch.kernel_origins("cpu")
+        primitives = {name for name, op in flambeau.ops.OPS.items() if op.primitive}
+        assert {name for name, origin in origins.items() if origin != "decomposition"} == primitives
+        assert_close(flambeau.softmax(x, 1), by_kernel)
+    finally:
+        dispatch.decompose("cpu", False)
+    assert dispatch.kernel_origins("cpu") == before
+
+
 def test_messages_and_options():
     with pytest.raises(AssertionError, match="^mine$"):
         assert_close(1, 2, msg="mine")

@@ -13,7 +13,7 @@ from flambeau.autograd.grad_mode import state
 from flambeau.autograd.node import Node, anomaly, next_seq, plan_for, record
 from flambeau.dtypes import FLOATING, INTEGER, bfloat16, bool_
 from flambeau.ops.call import KEEPING, apply, kernel_error, mark_view, wrap_result
-from flambeau.ops.declare import Op
+from flambeau.ops.declare import REQUIRED, Op
 from flambeau.ops.entry import CLOSED, entry, gates, named, named_result
 from flambeau.ops.spec import Spec
 from flambeau.tensor import Tensor, refresh
@@ -40,14 +40,14 @@ def single(op: Op) -> Callable[..., Any]:
 
     gates.setdefault(op, []).append(gate)
 
-    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(input: Any = REQUIRED, *args: Any, **kwargs: Any) -> Any:
         nonlocal plan
         if (
             not isinstance(input, Tensor)
             or input._dtype.category < lowest
             or (kwargs and ("out" in kwargs or not variant_names.isdisjoint(kwargs)))
         ):
-            return general(input, *args, **kwargs)
+            return general(*args, **kwargs) if input is REQUIRED else general(input, *args, **kwargs)
         values = bind((input, *args), kwargs)
         if input._view is not None:
             refresh(input)
@@ -131,9 +131,9 @@ def unary(op: Op) -> Callable[..., Any]:
 
     gates.setdefault(op, []).append(gate)
 
-    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(input: Any = REQUIRED, *args: Any, **kwargs: Any) -> Any:
         if args or kwargs or not isinstance(input, Tensor) or input._dtype.category < lowest:
-            return general(input, *args, **kwargs)
+            return general(*args, **kwargs) if input is REQUIRED else general(input, *args, **kwargs)
         if decomposed:
             return apply(op, [input])
         where = input._device

@@ -1,8 +1,10 @@
 """Testing: comparing tensors, and the conformance kit.
 
 ``pytest --pyargs flambeau.testing --device NAME`` runs the kit on a device type: every op against NumPy, gradients
-against finite differences, kernels against decompositions, views, in-place forms, the meta device. A backend conforms
-when it passes; the failures name the ops. ``--dtype`` and ``--op`` narrow the run down.
+against finite differences, kernels against decompositions, views, in-place forms, ``vmap`` against a loop, refusals,
+the meta device. A backend conforms when it passes; the failures name the ops. ``--dtype`` and ``--op`` narrow the run
+down. With ``--decompose`` the composites are computed from primitives alone, values as well as first and second
+gradients: a kernel cannot hide a wrong decomposition.
 
 * ``database.py``: what an op's samples and reference are; ``samples/``: the samples, a file a theme.
 * ``comparison.py``: :func:`assert_close`, :func:`make_tensor`.

@@ -59,6 +59,16 @@ def outputs_of(result: Any) -> list[Any]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
+def fits(case: Case, given: Sample, result: Tensor) -> bool:
+    """Whether the result can be written into the first argument."""
+    first = given.args[0]
+    return (
+        isinstance(first, Tensor)
+        and result.shape == first.shape
+        and (result.dtype.category <= first.dtype.category or case.op.rule == "bool")
+    )
+
+
 def tolerance(kinds: list[dtype], loose: float) -> tuple[float, float]:
     """For results that depend on these dtypes."""
     sizes = [kind.to_real().itemsize for kind in kinds if kind.category >= FLOATING]

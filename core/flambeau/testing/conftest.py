@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flambeau.devices import device as device_class
-from flambeau.dispatch import load
+from flambeau.dispatch import decompose, load
 from flambeau.dtypes import DTYPES
 from flambeau.ops.declare import OPS
 from flambeau.testing.checks import held_dtypes
@@ -26,10 +26,13 @@ def pytest_configure(config: Any) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.* encountered in .*:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:invalid value encountered:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:gradcheck. input:UserWarning")  # its precision; tolerances fit
+    device = _option(config, "--device")
     try:
-        load(device_class(_option(config, "--device")))
+        load(device_class(device))
     except RuntimeError as error:
         raise pytest.UsageError(str(error)) from error
+    if config.getoption("--decompose", default=False):
+        decompose(device.partition(":")[0])
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from flambeau.devices import device as device_class
 from flambeau.dispatch import load
 from flambeau.dtypes import BOOL, COMPLEX, DTYPES, FLOATING, dtype
 from flambeau.ops.declare import OPS, Op
+from flambeau.ops.mapping import CROSSING
 from flambeau.tensor import Tensor
 from flambeau.testing.comparison import from_host
 from flambeau.testing.samples import THEMES
@@ -66,6 +67,28 @@ def _described(value: Any) -> str:
 def sample(*args: Any, smooth: bool = True, rtol: float = 0.0, **kwargs: Any) -> Sample:
     """One call of an op with these arguments."""
     return Sample(args, kwargs, smooth, rtol)
+
+
+class Refusal:
+    """The arguments of a call that is refused.
+
+    Attributes:
+        error: the type of the exception, PyTorch's.
+        says: a part of the message.
+    """
+
+    __slots__ = ("args", "error", "kwargs", "says")
+
+    def __init__(self, error: type[Exception], says: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.error, self.says, self.args, self.kwargs = error, says, args, kwargs
+
+    def __repr__(self) -> str:
+        return repr(Sample(self.args, self.kwargs, False, 0.0))
+
+
+def refusal(error: type[Exception], says: str, *args: Any, **kwargs: Any) -> Refusal:
+    """One call of an op that raises ``error``, whose message has ``says`` in it."""
+    return Refusal(error, says, args, kwargs)
 
 
 class Maker:
@@ -196,11 +219,32 @@ def case(name: str, reference: Any = None, **options: Any) -> Callable[[Callable
     return register
 
 
+#: By op name, a generator of calls that are refused.
+REFUSALS: dict[str, Callable[[Maker], Iterator[Refusal]]] = {}
+
+
+def errors(name: str) -> Callable[[Callable[[Maker], Iterator[Refusal]]], Any]:
+    """Register calls of an op that are refused; a generator over a float32 :class:`Maker`.
+
+    What the declaration says anyway (types, dims out of range, shapes that do not broadcast, devices) is tested for
+    every op and need not be given.
+    """
+
+    def register(make: Callable[[Maker], Iterator[Refusal]]) -> Callable[[Maker], Iterator[Refusal]]:
+        if name in REFUSALS:
+            raise ValueError(f"the refusals of {name!r} are given twice")
+        REFUSALS[name] = make
+        return make
+
+    return register
+
+
 #: Ops without samples, and why.
 EXEMPT: dict[str, str] = {
     "assign": "writes into its argument; test_inplace.py has it by name",
     "to_device": "moves between devices; test_devices.py has it by name",
     "copy_slices": "a step of the tape, checked with the gradients of in-place operations on views",
+    **dict.fromkeys(CROSSING, "moves into or out of a batch; test_batching.py goes through it with every op"),
 }
 
 

@@ -8,19 +8,9 @@ from flambeau.autograd.engine import grad
 from flambeau.dtypes import FLOATING, dtype
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
-from flambeau.testing.checks import call, check_close, for_gradients, over
+from flambeau.testing.checks import call, check_close, fits, for_gradients, over
 from flambeau.testing.comparison import host, make_tensor
-from flambeau.testing.database import Case, Sample
-
-
-def _fits(case: Case, given: Sample, result: Tensor) -> bool:
-    """Whether the result can be written into the first argument."""
-    first = given.args[0]
-    return (
-        isinstance(first, Tensor)
-        and result.shape == first.shape
-        and (result.dtype.category <= first.dtype.category or case.op.rule == "bool")
-    )
+from flambeau.testing.database import Case
 
 
 @over(lambda case: case.op.inplace)
@@ -28,7 +18,7 @@ def test_in_place_form_writes_the_result_where_aliases_see_it(case: Case, kind: 
     done = 0
     for given in case.samples(device, kind):
         expected = call(case, given.args, given.kwargs)
-        if not _fits(case, given, expected):
+        if not fits(case, given, expected):
             continue
         target = given.args[0].clone()
         alias = TENSORS.expand(target, tuple(target.shape))
@@ -51,7 +41,7 @@ def test_in_place_form_has_the_same_gradient(case: Case, kind: dtype, device: st
             continue
         leaf = first.detach().clone().requires_grad_()
         functional = call(case, (leaf, *given.args[1:]), given.kwargs)
-        if not _fits(case, given, functional) or functional.dtype is not first.dtype or not functional.requires_grad:
+        if not fits(case, given, functional) or functional.dtype is not first.dtype or not functional.requires_grad:
             continue
         cotangent = functional.detach().clone().fill_(0.5)
         expected = grad(functional, leaf, cotangent, materialize_grads=True)

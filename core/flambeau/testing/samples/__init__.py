@@ -5,5 +5,5 @@ from __future__ import annotations
 THEMES = (
     "elementwise", "reduction", "shape", "indexing", "creation", "sorting", "linalg", "decomposition", "activation",
     "loss", "normalization", "convolution", "pooling", "embedding", "recurrent", "ctc", "spectral", "special",
-    "optimizer", "bits", "differences",
+    "optimizer", "bits", "differences", "errors",
 )  # fmt: skip
