@@ -35,7 +35,7 @@ def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
 # -- generated files ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tool", ["make_stubs", "make_reference"])
+@pytest.mark.parametrize("tool", ["make_stubs", "make_reference", "make_state_table"])
 def test_generated_files_are_up_to_date(tool: str) -> None:
     done = run(sys.executable, f"tools/{tool}.py", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,6 +77,15 @@ def test_stub_of_tensor_has_every_method() -> None:
     tensor = next(node for node in stub("tensor.pyi") if isinstance(node, ast.ClassDef) and node.name == "Tensor")
     public = {name for name in vars(flambeau.Tensor) if not name.startswith("_")}
     assert sorted(public - names_in(tensor.body)) == []
+
+
+def test_names_that_programs_use_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two of the census's programs use exists, or `tools/pytorch_exclusions.txt` says why not."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    table = importlib.import_module("make_state_table")
+    listed = table.names()
+    assert sum(name.programs >= 2 for name in listed) > 400
+    assert [name.name for name in table.wanted_and_missing(listed).get("", [])] == []
 
 
 # -- what the README and the project file say --------------------------------------------------------------------------
