@@ -8,7 +8,7 @@ from flambeau.dtypes import FLOATING, dtype
 from flambeau.ops.call import TENSORS
 from flambeau.ops.declare import OPS
 from flambeau.ops.entry import write_out
-from flambeau.tensor import Tensor
+from flambeau.tensor import Tensor, everywhere
 
 
 class LinAlgError(RuntimeError):
@@ -94,7 +94,7 @@ def check_info(op: str, info: Tensor, what: str) -> None:
     """Raise a :class:`LinAlgError` that names the first matrix whose ``info`` is not 0."""
     if info.is_meta:
         return
-    numbers = info.reshape(-1).tolist()
+    numbers = everywhere(info).reshape(-1).tolist()
     place = next((i for i, number in enumerate(numbers) if number), None)
     if place is not None:
         batch = f"(Batch element {place}): " if info.ndim else ""
