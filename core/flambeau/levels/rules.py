@@ -191,7 +191,7 @@ def pointwise(op: Op, level: Level, values: list[Any]) -> Any:
     return held(level, run_below(op, level, [aligned(level, value, ndim) for value in values]))
 
 
-@rule("apply_dropout", "apply_alpha_dropout", "apply_rrelu")
+@rule("moving_gamma", "apply_dropout", "apply_alpha_dropout", "apply_rrelu")
 def alike(op: Op, level: Level, values: list[Any]) -> Any:
     """Element by element, over operands of which one has the shape of the result: all get the batch."""
     ndim = max([rank(value) for value in values])

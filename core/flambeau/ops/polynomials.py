@@ -11,6 +11,7 @@ from typing import Any
 
 from flambeau.dtypes import float32
 from flambeau.ops.declare import Op, composite
+from flambeau.ops.spec import host_values
 
 Tensor = Any
 Number = Any
@@ -52,7 +53,7 @@ def _with_largest_degree(input: Any, n: Any, most: int) -> tuple[Any, Any, int]:
         return input, n, max(int(n), 0)
     if n.is_meta or not n.numel():
         return input, n, 0
-    largest = n.detach().max().item()
+    largest = host_values(None, n).max().item()  # inside of vmap, of all examples
     return input, n, max(int(largest), 0) if largest == largest else 0
 
 
