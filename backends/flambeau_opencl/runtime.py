@@ -58,6 +58,8 @@ class Runtime:
             and wide vectors pay.
         local_size: the work-group size of kernels that do not care.
         units: how many work-items keep the device busy.
+        memory: bytes that arrays may take. Drivers of CPUs go on past what they say that they have, until the system
+            ends the process.
     """
 
     def __init__(self, target: device) -> None:
@@ -65,6 +67,7 @@ class Runtime:
         self.hardware = devices()[target.index or 0]
         self.context = cl.Context([self.hardware])
         self.queue = cl.CommandQueue(self.context)
+        self.memory = int(self.hardware.global_mem_size)
         self.pool = pyopencl.tools.MemoryPool(pyopencl.tools.ImmediateAllocator(self.queue))
         self.lock = threading.Lock()
         self.kernels: dict[Any, Any] = {}
@@ -92,13 +95,20 @@ class Runtime:
                 f"{self.device}: an array of {nbytes} bytes is larger than the device allows for one buffer "
                 f"({self.hardware.max_mem_alloc_size} bytes)"
             )
+        if self.pool.managed_bytes + nbytes > self.memory:
+            self.pool.free_held()
+            if self.pool.managed_bytes + nbytes > self.memory:
+                raise self._out_of_memory(nbytes)
         try:
             return self.pool.allocate(nbytes + SPARE)
         except (cl.Error, MemoryError) as error:
-            raise OutOfMemoryError(
-                f"{self.device}: out of memory: tried to allocate {nbytes} bytes while {self.pool.active_bytes} are "
-                f"in use, of {self.hardware.global_mem_size} on {self.hardware.name.strip()} ({error})"
-            ) from None
+            raise self._out_of_memory(nbytes, f" ({error})") from None
+
+    def _out_of_memory(self, nbytes: int, reason: str = "") -> OutOfMemoryError:
+        return OutOfMemoryError(
+            f"{self.device}: out of memory: tried to allocate {nbytes} bytes while {self.pool.active_bytes} are in use, "
+            f"of {self.memory} on {self.hardware.name.strip()}{reason}"
+        )
 
     def write(self, buffer: Any, host: numpy.ndarray[Any, Any]) -> None:
         """Copy a contiguous host array into the start of a buffer."""
