@@ -33,8 +33,9 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 #: Bytes of columns made at a time.
 CHUNK = 1 << 26
 
-#: Elements up to which the products of all samples are made at once and then added up.
-_BATCHED = 1 << 22
+#: Positions of a sample from which on its columns fill the kernels for products alone. The columns of smaller samples
+#: lie side by side, so that the weight is read once for all samples instead of once for each.
+_POSITIONS = 128
 
 
 def convolution(
@@ -112,8 +113,14 @@ def _numbers(*sizes: Sequence[int]) -> list[Number]:
     return [("int", n) for group in sizes for n in group]
 
 
-def _columns(x: Array, kernel: Size, size: Size, stride: Size, padding: Size, dilation: Size) -> Array:
-    """The windows of (N, C, ...), padded with zeros: shape (N, C, taps, positions)."""
+def _columns(
+    x: Array, kernel: Size, size: Size, stride: Size, padding: Size, dilation: Size, abreast: bool = False
+) -> Array:
+    """The windows of (N, C, ...), padded with zeros: shape (N, C, taps, positions).
+
+    Args:
+        abreast: in memory as (C, taps, N, positions).
+    """
     samples, channels = x.shape[:2]
     if any(padding):
         reach = [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)]
@@ -124,13 +131,24 @@ def _columns(x: Array, kernel: Size, size: Size, stride: Size, padding: Size, di
         x = padded
     taps = [d * step for d, step in zip(dilation, x.strides[2:], strict=True)]
     steps = [s * step for s, step in zip(stride, x.strides[2:], strict=True)]
+    if abreast:
+        window = x.window((channels, *kernel, samples, *size), (x.strides[1], *taps, x.strides[0], *steps), x.offset)
+        return permute(clone(window).reshaped(channels, prod(kernel), samples, prod(size)), (2, 0, 1, 3))
     window = x.window((samples, channels, *kernel, *size), (*x.strides[:2], *taps, *steps), x.offset)
     return clone(window).reshaped(samples, channels, prod(kernel), prod(size))
 
 
+def _abreast(array: Array, groups: int, depth: int) -> Array:
+    """Contiguous (C, taps, N, positions), or (C, N, positions), as the matrices (groups, C * taps, N * positions)."""
+    return array.reshaped(groups, depth, array.size // (groups * depth))
+
+
 def _gathered(columns: Array, shape: Size, kernel: Size, count: Size, stride: Size, padding: Size, dilation: Size,
               target: Array) -> None:  # fmt: skip
-    """Add up columns (N, C, taps, positions) where their windows were, into ``target`` (N, C, *shape)."""
+    """Add up columns (N, C, taps, positions) where their windows were, into ``target`` (N, C, *shape).
+
+    The positions of a tap are neighbours in memory.
+    """
     dims = len(kernel)
     real = ELEMENTS[columns.dtype].compute
     lines = [f"{real} total = 0; int rest = i; int place[4];"]
@@ -148,7 +166,7 @@ def _gathered(columns: Array, shape: Size, kernel: Size, count: Size, stride: Si
         position = f"({position} * n{d} + v{d})"
     lines.append(f"total += IN0(x0 + (long){tap} * n{6 * dims} + {position});" + " }" * dims)
     lines.append("r0 = total;")
-    numbers = _numbers(count, kernel, shape, stride, padding, dilation, (prod(count),))
+    numbers = _numbers(count, kernel, shape, stride, padding, dilation, (columns.strides[2],))
     ones = [1] * dims
     window = columns.window((*columns.shape[:2], *ones), (*columns.strides[:2], *[0] * dims), columns.offset)
     run("add_columns", " ".join(lines), [target], [window], numbers, "a0")
@@ -190,11 +208,21 @@ def _correlate(
     matrix = contiguous(weight).reshaped(groups, outputs // groups, depth)
     for start, end in _parts(samples, channels * prod(kernel) * positions * x.dtype.itemsize):
         part = slice_(x, 0, start, end)
+        target = slice_(out, 0, start, end)
+        if positions < _POSITIONS and end - start > 1:
+            columns = permute(_columns(part, kernel, size, stride, padding, dilation, True), (1, 2, 0, 3))
+            product = multiply(matrix, _abreast(columns, groups, depth)).reshaped(outputs, end - start, *size)
+            product = permute(product, (1, 0, *range(2, len(size) + 2)))
+            if bias is None:
+                assign(target, product)
+            else:
+                ELEMENTWISE["add_"](target, product)
+            continue
         if _is_identity(kernel, stride, padding):
             columns = contiguous(part)
         else:
             columns = _columns(part, kernel, size, stride, padding, dilation)
-        target = _grouped(slice_(out, 0, start, end), groups, outputs // groups, positions)
+        target = _grouped(target, groups, outputs // groups, positions)
         _product(matrix, _grouped(columns, groups, depth, positions), target, bias is not None)
     return out
 
@@ -213,18 +241,27 @@ def _products(x: Array, g: Array, kernel: Size, stride: Size, padding: Size, dil
     samples, channels = x.shape[:2]
     outputs, positions = g.shape[1], prod(size)
     depth = channels // groups * prod(kernel)
-    total = filled(x.runtime, (groups, depth, outputs // groups), 0, x.dtype)
+    whole: Array | None = None
     for start, end in _parts(samples, channels * prod(kernel) * positions * x.dtype.itemsize):
-        columns = _columns(slice_(x, 0, start, end), kernel, size, stride, padding, dilation)
-        columns = _grouped(columns, groups, depth, positions)
-        cotangent = contiguous(slice_(g, 0, start, end))
-        cotangent = contiguous(permute(_grouped(cotangent, groups, outputs // groups, positions), (0, 1, 3, 2)))
-        if (end - start) * total.size <= _BATCHED:
-            ELEMENTWISE["add_"](total, sum_(multiply(columns, cotangent), (0,)))
+        columns = _columns(slice_(x, 0, start, end), kernel, size, stride, padding, dilation, True)
+        columns = _abreast(permute(columns, (1, 2, 0, 3)), groups, depth)
+        cotangent = contiguous(permute(_flat(slice_(g, 0, start, end)), (1, 0, 2)))
+        cotangent = _abreast(cotangent, groups, outputs // groups)
+        # Turning what is on the right costs a copy: the smaller one, of the columns or of the cotangent and result.
+        if columns.shape[2] < outputs:
+            part = multiply(cotangent, permute(columns, (0, 2, 1)))
         else:
-            for n in range(end - start):
-                _product(basic_index(columns, (n,)), basic_index(cotangent, (n,)), total, True)
-    return contiguous(permute(total, (0, 2, 1))).reshaped(outputs, channels // groups, *kernel)
+            part = contiguous(permute(multiply(columns, permute(cotangent, (0, 2, 1))), (0, 2, 1)))
+        whole = part if whole is None else ELEMENTWISE["add_"](whole, part)
+    if whole is None:
+        return filled(x.runtime, (outputs, channels // groups, *kernel), 0, x.dtype)
+    return whole.reshaped(outputs, channels // groups, *kernel)
+
+
+def _flat(array: Array) -> Array:
+    """(N, C, *sizes) as (N, C, positions)."""
+    array = contiguous(array)
+    return array.reshaped(*array.shape[:2], prod(array.shape[2:]))
 
 
 def _scatter(g: Array, weight: Array, size: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Array:
@@ -238,8 +275,14 @@ def _scatter(g: Array, weight: Array, size: Size, stride: Size, padding: Size, d
         return result
     matrix = permute(contiguous(weight).reshaped(groups, outputs // groups, depth), (0, 2, 1))
     for start, end in _parts(g.shape[0], channels * prod(kernel) * positions * g.dtype.itemsize):
-        part = _grouped(contiguous(slice_(g, 0, start, end)), groups, outputs // groups, positions)
-        columns = multiply(matrix, part).reshaped(end - start, channels, prod(kernel), positions)
+        part = _flat(slice_(g, 0, start, end))
+        if positions < _POSITIONS and end - start > 1:
+            cotangent = _abreast(contiguous(permute(part, (1, 0, 2))), groups, outputs // groups)
+            columns = multiply(matrix, cotangent).reshaped(channels, prod(kernel), end - start, positions)
+            columns = permute(columns, (2, 0, 1, 3))
+        else:
+            part = _grouped(part, groups, outputs // groups, positions)
+            columns = multiply(matrix, part).reshaped(end - start, channels, prod(kernel), positions)
         _gathered(columns, size, kernel, count, stride, padding, dilation, slice_(result, 0, start, end))
     return result
 
