@@ -10,7 +10,7 @@ from typing import Any
 
 from flambeau.dtypes import FLOATING, INTEGER, float32, float64
 from flambeau_opencl.array import Array, empty
-from flambeau_opencl.elements import ELEMENTS
+from flambeau_opencl.elements import ELEMENTS, unaligned
 from flambeau_opencl.elementwise import in_place, pointwise
 from flambeau_opencl.maps import Number, run
 
@@ -82,7 +82,7 @@ _BODIES = {
 }
 
 
-# On CPUs rows that lie in one piece are read as vectors, whose exponentials are several times as fast. fmax passes
+# On CPUs rows that lie in one piece are read as vectors, whose exponentials are several times as fast. The maximum passes
 # over NaN, which comes back with the sum.
 _VECTORS = """
 const __global {T} *in = p0 + x0;
@@ -90,28 +90,30 @@ __global {T} *out = q0 + y0;
 long whole = n0 / {W} * {W};
 {T} lanes[{W}], m = -INFINITY, s = 0;
 {V} top = ({V})(-INFINITY), sum = 0;
-for (long j = 0; j < whole; j += {W}) top = fmax(top, vload{W}(0, in + j));
-vstore{W}(top, 0, lanes);
+for (long j = 0; j < whole; j += {W}) {{ {V} v = AT(in, j); top = v > top ? v : top; }}
+*(unaligned *)lanes = top;
 for (int k = 0; k < {W}; ++k) m = fmax(m, lanes[k]);
 for (long j = whole; j < n0; ++j) m = fmax(m, in[j]);
-for (long j = 0; j < whole; j += {W}) {{ {V} e = exp(vload{W}(0, in + j) - m); sum += e; {keep} }}
-vstore{W}(sum, 0, lanes);
+for (long j = 0; j < whole; j += {W}) {{ {V} e = exp(AT(in, j) - m); sum += e; {keep} }}
+*(unaligned *)lanes = sum;
 for (int k = 0; k < {W}; ++k) s += lanes[k];
 for (long j = whole; j < n0; ++j) s += exp(in[j] - m);
 {finish}
 """
 _VECTOR_BODIES = {
     "softmax": (
-        "vstore{W}(e, 0, out + j);",
-        "for (long j = 0; j < whole; j += {W}) vstore{W}(vload{W}(0, out + j) / s, 0, out + j); "
+        "AT(out, j) = e;",
+        "for (long j = 0; j < whole; j += {W}) AT(out, j) = AT(out, j) / s; "
         "for (long j = whole; j < n0; ++j) out[j] = exp(in[j] - m) / s;",
     ),
     "log_softmax": (
         "",
-        "s = log(s); for (long j = 0; j < whole; j += {W}) vstore{W}(vload{W}(0, in + j) - m - s, 0, out + j); "
+        "s = log(s); for (long j = 0; j < whole; j += {W}) AT(out, j) = AT(in, j) - m - s; "
         "for (long j = whole; j < n0; ++j) out[j] = in[j] - m - s;",
     ),
 }
+# The vector from an element of a row on.
+_AT = "\n#define AT(row, j) (*(__global unaligned *)((row) + (j)))\n"
 
 
 def without(array: Array, dim: int) -> Array:
@@ -143,12 +145,14 @@ def _in_rows(name: str) -> Callable[..., Array]:
         ):
             keep, finish = _VECTOR_BODIES[name]
             width = 8 if first.dtype is float32 else 4  # LLVM 14 fails to compile wider vectors for some CPUs
-            parts = {"T": real, "V": f"{real}{width}", "W": width}
+            parts: dict[str, Any] = {"T": real, "V": f"{real}{width}", "W": width}
             body = _VECTORS.format(**parts, keep=keep.format(**parts), finish=finish.format(**parts))
+            functions = unaligned(parts["V"], real) + _AT
         else:
+            functions = ""
             body = _BODIES[name].replace("{{", "{").replace("}}", "}").replace("{T}", real)
         raw = "r0 " + " ".join(f"a{i}" for i in range(len(arrays)))
-        run(name, body, [without(own, dim)], [without(array, dim) for array in arrays], numbers, raw)
+        run(name, body, [without(own, dim)], [without(array, dim) for array in arrays], numbers, raw, functions)
         return result
 
     kernel.__name__ = name

@@ -84,6 +84,11 @@ def _part(complex_type: dtype) -> dtype:
     return complex_type.to_real()
 
 
+def unaligned(vector: str, element: str) -> str:
+    """The C type ``unaligned``: ``vector`` where it is aligned as an element only, read and written without a call."""
+    return f"typedef {vector} unaligned __attribute__((aligned(sizeof({element}))));"
+
+
 def preamble(used: set[dtype]) -> str:
     """Extensions and functions that a program needs for the dtypes that it uses."""
     lines = []
