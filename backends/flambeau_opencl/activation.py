@@ -82,8 +82,8 @@ _BODIES = {
 }
 
 
-# On CPUs rows that lie in one piece are read as vectors, whose exponentials are several times as fast. The maximum passes
-# over NaN, which comes back with the sum.
+# On CPUs rows that lie in one piece are read as vectors, whose exponentials are several times as fast. The maximum
+# passes over NaN, which comes back with the sum.
 _VECTORS = """
 const __global {T} *in = p0 + x0;
 __global {T} *out = q0 + y0;

@@ -106,8 +106,8 @@ class Runtime:
 
     def _out_of_memory(self, nbytes: int, reason: str = "") -> OutOfMemoryError:
         return OutOfMemoryError(
-            f"{self.device}: out of memory: tried to allocate {nbytes} bytes while {self.pool.active_bytes} are in use, "
-            f"of {self.memory} on {self.hardware.name.strip()}{reason}"
+            f"{self.device}: out of memory: tried to allocate {nbytes} bytes while {self.pool.active_bytes} are in "
+            f"use, of {self.memory} on {self.hardware.name.strip()}{reason}"
         )
 
     def write(self, buffer: Any, host: numpy.ndarray[Any, Any]) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy
 import pytest
 
-cl = pytest.importorskip("pyopencl")
+pytest.importorskip("pyopencl")
+
+import pyopencl as cl
 
 import flambeau
 from flambeau import Tensor, nn, optim
@@ -211,7 +213,9 @@ def test_memory_that_runs_out_is_named_and_can_be_used_again(monkeypatch: pytest
     device.pool.free_held()
     monkeypatch.setattr(device, "memory", device.pool.managed_bytes + (8 << 20))
     arrays = []
-    with pytest.raises(OutOfMemoryError, match=r"opencl:0: out of memory: tried to allocate 1048576 bytes while \d+ are"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"opencl:0: out of memory: tried to allocate 1048576 bytes while \d+ are"
+    ):
         while len(arrays) < 100:
             arrays.append(flambeau.zeros(1 << 18, device=OPENCL))
     assert 1 <= len(arrays) <= 8
