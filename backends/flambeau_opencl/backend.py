@@ -21,6 +21,7 @@ THEMES = (
     "matmul",
     "linalg",
     "activation",
+    "loss",
     "normalization",
     "convolution",
     "pooling",

@@ -189,6 +189,25 @@ def test_an_index_out_of_bounds_is_raised_when_the_device_is_waited_for() -> Non
     numpy.testing.assert_array_equal(table.cpu().numpy(), normal(4, 3))  # the next one is not blamed
 
 
+def test_a_target_that_is_no_class_is_raised_when_the_device_is_waited_for() -> None:
+    loss = F.cross_entropy(made(normal(2, 5)), made(numpy.array([1, 5])))
+    with pytest.raises(IndexError, match="cross_entropy: index 5 is out of bounds for size 5"):
+        loss.item()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("targets", [[3, -100, 0], [-100, -100, -100]])
+def test_ignored_targets_count_for_nothing(reduction: str, targets: list[int]) -> None:
+    found = []
+    for device in ("cpu", OPENCL):
+        scores = flambeau.from_numpy(normal(3, 5)).to(device).requires_grad_()
+        loss = F.cross_entropy(scores, flambeau.tensor(targets, device=device), reduction=reduction)
+        loss.sum().backward()
+        found.append((loss.detach().cpu().numpy(), scores.grad.cpu().numpy()))
+    numpy.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-6)
+    numpy.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-6, atol=1e-7)
+
+
 def test_integer_division_by_zero_is_raised_when_the_device_is_waited_for() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError: remainder: integer division by zero"):
         (made(numpy.arange(4)) % made(numpy.zeros(4, numpy.int64))).cpu()
