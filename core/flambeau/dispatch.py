@@ -7,6 +7,7 @@ decompositions and gradient formulas run over). Nothing on the path of an op loo
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from flambeau import devices
 from flambeau.devices import device
 from flambeau.dtypes import USUAL, dtype
+from flambeau.offers import check_backend, check_offer, warn_of_ties, warn_of_unknown
 from flambeau.ops.declare import OPS, Op
 
 Kernel = Callable[..., Any]
@@ -149,7 +151,7 @@ class Namespace:
         raise AttributeError(f"there is no op named {name!r}")
 
 
-class _DeviceType:
+class DeviceType:
     """A loaded backend, its frozen tables and where each kernel came from."""
 
     def __init__(self, backend: Backend, plugin: str) -> None:
@@ -162,25 +164,14 @@ class _DeviceType:
         self.names: dict[str, Any] = {}  # what `freeze` found; `publish` puts it into `xp` and `table`
 
     def freeze(self) -> None:
-        from flambeau import plugins
-
         backend = self.backend
-        if self.own_kernels is None:
-            self.own_kernels = dict(backend.kernels())
-        candidates = [(0, self.plugin, self.own_kernels)]
-        for plugin, offered in plugins.call("flambeau_kernels", device_type=backend.name):
-            candidates += [(priority, plugin, kernels) for priority, kernels in offered or ()]
-        candidates.sort(key=lambda candidate: candidate[0])
-        chosen: dict[str, tuple[str, Kernel]] = {}
-        for _, plugin, kernels in candidates:
-            for name, kernel in kernels.items():
-                if isinstance(kernel, Overlay) and name in OPS:
-                    kernel = partial(kernel.function, (chosen.get(name) or self._without_kernel(OPS[name]))[1])
-                chosen[name] = (plugin, kernel)
-        _warn_of_unknown(chosen)
+        chosen = self._chosen()
         if backend.name in _decomposed:
             chosen = {name: kernel for name, kernel in chosen.items() if _is_primitive(name)}
+        if os.environ.get("FLAMBEAU_CHECK_KERNELS", "0") not in ("", "0"):
+            from flambeau import kernel_checks
 
+            chosen = kernel_checks.wrapped(chosen, backend)
         names: dict[str, Any] = {
             "dtype_of": backend.dtype_of,
             "device_of": backend.device_of,
@@ -212,6 +203,33 @@ class _DeviceType:
         for name in namespace.keys() - names.keys():
             del namespace[name]
         self.table[:] = [names[name] for name in self.origins]
+
+    def _chosen(self) -> dict[str, tuple[str, Kernel]]:
+        """The kernel of the highest priority for each name that somebody offers, with its plugin."""
+        from flambeau import plugins
+
+        if self.own_kernels is None:
+            self.own_kernels = dict(self.backend.kernels())
+        offers = [(0, self.plugin, self.own_kernels)]
+        device_type = self.backend.name
+        for plugin, (priority, kernels) in plugins.call_all("flambeau_kernels", check_offer, device_type=device_type):
+            offers.append((priority, plugin, kernels))
+        offers.sort(key=lambda offer: offer[0])
+        chosen: dict[str, tuple[str, Kernel]] = {}
+        priorities: dict[str, int] = {}
+        ties: dict[tuple[str, str, int], list[str]] = {}
+        for priority, plugin, kernels in offers:
+            for name, kernel in kernels.items():
+                if isinstance(kernel, Overlay):
+                    if name in OPS:
+                        kernel = partial(kernel.function, (chosen.get(name) or self._without_kernel(OPS[name]))[1])
+                elif priorities.get(name) == priority:
+                    ties.setdefault((chosen[name][0], plugin, priority), []).append(name)
+                chosen[name] = (plugin, kernel)
+                priorities[name] = priority
+        warn_of_unknown(chosen)
+        warn_of_ties(ties, device_type)
+        return chosen
 
     def _without_kernel(self, op: Op) -> tuple[str, Kernel]:
         if op.name == "to_device":
@@ -267,17 +285,6 @@ def _by_assignment(xp: Namespace, kernel: Kernel) -> Kernel:
     return in_place
 
 
-def _warn_of_unknown(chosen: Mapping[str, tuple[str, Kernel]]) -> None:
-    unknown = sorted(name for name in chosen if name not in OPS and name.removesuffix("_") not in OPS)
-    if unknown:
-        plugin = chosen[unknown[0]][0]
-        warnings.warn(
-            f"the plugin {plugin!r} gives kernels for ops that do not exist: {', '.join(unknown)}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
 def _is_primitive(name: str) -> bool:
     op = OPS.get(name) or OPS.get(name.removesuffix("_"))
     return op is not None and op.primitive
@@ -299,7 +306,7 @@ def decompose(device_type: str, enabled: bool = True) -> None:
 
 
 _lock = threading.RLock()
-_types: dict[str, _DeviceType] = {}
+_types: dict[str, DeviceType] = {}
 _known: dict[str, tuple[Backend, str]] | None = None
 
 
@@ -313,9 +320,16 @@ def backends() -> dict[str, tuple[Backend, str]]:
             plugins.call("flambeau_ops")
             ops.install_new()
             known: dict[str, tuple[Backend, str]] = {"meta": (meta.MetaBackend(), "core")}
-            for plugin, offered in plugins.call("flambeau_backends"):
-                for backend in offered or ():
-                    known.setdefault(backend.name, (backend, plugin))
+            for plugin, backend in plugins.call_all("flambeau_backends", check_backend):
+                if backend.name in known:
+                    warnings.warn(
+                        f"the plugins {known[backend.name][1]!r} and {plugin!r} both bring the device type "
+                        f"{backend.name!r}; that of {known[backend.name][1]!r}, registered first, is used: rename the "
+                        f"other, or leave one out with FLAMBEAU_DISABLE_PLUGINS",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
+                known.setdefault(backend.name, (backend, plugin))
             _known = known
         return _known
 
@@ -336,7 +350,7 @@ def load(target: device) -> device:
             backend, plugin = backends()[target.type]
             if not backend.is_available():
                 raise RuntimeError(_unavailable(target, backend))
-            found = _DeviceType(backend, plugin)
+            found = DeviceType(backend, plugin)
             found.freeze()
             _types[target.type] = found
         count = found.backend.device_count()
@@ -354,7 +368,14 @@ _EXTRAS = {"cuda": "cuda", "opencl": "opencl"}
 
 def available() -> list[str]:
     """The device types that can be used here."""
-    return [name for name, (backend, _) in backends().items() if backend.is_available()]
+    return [name for name, (backend, _) in backends().items() if _is_available(backend)]
+
+
+def _is_available(backend: Backend) -> bool:
+    try:
+        return backend.is_available()
+    except Exception:  # a driver may fail in ways that its plugin did not foresee; `flambeau info` shows how
+        return False
 
 
 def _unknown_device(target: device) -> str:

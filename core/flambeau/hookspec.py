@@ -3,6 +3,14 @@
 A plugin is a module or object that defines some of the hooks below, each marked with :data:`hookimpl`. It is found
 through an entry point in the group ``flambeau``, or handed to :func:`flambeau.plugins.register`. All hooks are
 optional; each is called when what it contributes is first asked for, never at ``import flambeau``.
+
+The contract has a version, :data:`FLAMBEAU_PLUGIN_API`, that a plugin repeats to say what it was written for:
+
+    FLAMBEAU_PLUGIN_API = 1
+
+A plugin that says nothing is taken to be of version 1. One of a version that is not in :data:`SERVED` is left out with
+a message. A hook that is to go is first marked with ``@hookspec(warn_on_impl=DeprecationWarning("..."))``: plugins that
+have it work on, and their authors are warned.
 """
 
 from __future__ import annotations
@@ -15,6 +23,11 @@ import pluggy
 
 if TYPE_CHECKING:
     from flambeau.dispatch import Backend
+
+#: The version of this contract: raised when a plugin written for the one before would no longer work.
+FLAMBEAU_PLUGIN_API = 1
+#: The versions whose plugins work with this Flambeau.
+SERVED = (1,)
 
 PROJECT = "flambeau"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -38,7 +51,8 @@ def flambeau_kernels(device_type: str) -> Iterable[tuple[int, Mapping[str, Calla
     """Return kernels for an existing device type, as ``(priority, {op name: kernel})`` pairs.
 
     Called when the tables of ``device_type`` are frozen. The backend's own kernels have priority 0; the highest
-    priority wins, and of two equals the plugin registered last.
+    priority wins, and of two equals the plugin registered last, with a warning. A kernel made with
+    :func:`flambeau.dispatch.over` gets the one that it takes the place of.
 
         @hookimpl
         def flambeau_kernels(device_type):

@@ -9,7 +9,7 @@ import os
 import threading
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def manager() -> pluggy.PluginManager:
     global _manager
     with _lock:
         if _manager is None:
-            _manager = pluggy.PluginManager(hookspec.PROJECT)
+            _manager = pluggy.PluginManager(hookspec.PROJECT)  # set first: `leave_out` asks for it
             _manager.add_hookspecs(hookspec)
             _load_entry_points(_manager)
         return _manager
@@ -76,18 +76,65 @@ def _load_entry_points(plugin_manager: pluggy.PluginManager) -> None:
             continue
         if entry.name in _infos:  # the same package seen twice on sys.path
             continue
+        _infos[entry.name] = PluginInfo(entry.name, **info)
         try:
-            plugin_manager.register(entry.load(), name=entry.name)
-            _infos[entry.name] = PluginInfo(entry.name, **info)
+            plugin = entry.load()
+            _check_version(plugin)
+            plugin_manager.register(plugin, name=entry.name)
         except (Exception, SystemExit) as error:
-            _report_broken(entry.name, error, **info)
+            leave_out(entry.name, error)
+        else:
+            _warn_of_unknown_hooks(plugin_manager, plugin, entry.name)
 
 
-def _report_broken(name: str, error: BaseException, distribution: str = "", version: str = "") -> None:
+def _check_version(plugin: Any) -> None:
+    """Raise ImportError for a plugin written for a version of the hook contract that is not served here."""
+    own = getattr(plugin, "FLAMBEAU_PLUGIN_API", 1)
+    if own in hookspec.SERVED and type(own) is int:
+        return
+    import flambeau
+
+    served = " and ".join(map(str, hookspec.SERVED))
+    if type(own) is not int:
+        raise ImportError(f"its FLAMBEAU_PLUGIN_API is {own!r} and has to be an int, here {served}")
+    cure = "upgrade Flambeau" if own > max(hookspec.SERVED) else "upgrade the plugin"
+    raise ImportError(
+        f"it was written for version {own} of the hook contract (its FLAMBEAU_PLUGIN_API), and Flambeau "
+        f"{flambeau.__version__} serves version {served}: {cure}, or install a release of the plugin for version "
+        f"{served}"
+    )
+
+
+def _warn_of_unknown_hooks(plugin_manager: pluggy.PluginManager, plugin: Any, name: str) -> None:
+    for caller in plugin_manager.get_hookcallers(plugin) or ():
+        optional = all(own.optionalhook for own in caller.get_hookimpls() if own.plugin is plugin)
+        if not caller.has_spec() and not optional:
+            import difflib
+
+            hooks = [hook for hook in vars(hookspec) if hook.startswith("flambeau_")]
+            close = difflib.get_close_matches(caller.name, hooks, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(hooks)}"
+            warnings.warn(
+                f"the plugin {name!r} has a hook {caller.name} that Flambeau does not know, and never calls; {hint}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def leave_out(name: str, error: BaseException) -> None:
+    """Take out a plugin that does not work, keep the reason for ``flambeau info``, and warn."""
+    if manager().get_plugin(name) is not None:
+        manager().unregister(name=name)
+    info = _infos.get(name, PluginInfo(name))
     message = " ".join(traceback.format_exception_only(error)[-1].split())
-    _infos[name] = PluginInfo(name, distribution, version, "broken", message)
-    package = f" ({distribution} {version})" if distribution else ""
-    warnings.warn(f"Flambeau leaves out the plugin {name!r}{package}: {message}", RuntimeWarning, stacklevel=2)
+    _infos[name] = PluginInfo(name, info.distribution, info.version, "broken", message)
+    package = f" ({info.distribution} {info.version})" if info.distribution else ""
+    warnings.warn(
+        f"Flambeau leaves out the plugin {name!r}{package}: {message}. Mend, upgrade or uninstall it, or silence this "
+        f"with FLAMBEAU_DISABLE_PLUGINS={name}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def register(plugin: Any, name: str | None = None) -> str:
@@ -101,17 +148,22 @@ def register(plugin: Any, name: str | None = None) -> str:
         The name.
 
     Raises:
-        ValueError: when the name or the object is already registered, or a hook's arguments do not fit its
-            specification.
+        ValueError: when the name or the object is already registered, a hook's arguments do not fit its
+            specification, or the plugin was written for a version of the hook contract that is not served.
     """
     if name is None:
         name = getattr(plugin, "__name__", None) or type(plugin).__name__
+    try:
+        _check_version(plugin)
+    except ImportError as error:
+        raise ValueError(f"register: the plugin {name!r} is not taken in: {error}") from None
     with _lock:
         try:
             manager().register(plugin, name=name)
         except pluggy.PluginValidationError as error:
             manager().unregister(name=name)
             raise ValueError(f"register: the plugin {name!r} does not fit the hook specifications: {error}") from None
+        _warn_of_unknown_hooks(manager(), plugin, name)
         _infos[name] = PluginInfo(name)
         _refreeze()
     return name
@@ -159,16 +211,34 @@ def call(hook: str, **arguments: Any) -> list[tuple[str, Any]]:
             chosen = {key: arguments[key] for key in implementation.argnames}
             results.append((name, implementation.function(**chosen)))
         except (Exception, SystemExit) as error:
-            info = _infos.get(name, PluginInfo(name))
-            plugin_manager.unregister(name=name)
-            _report_broken(name, error, info.distribution, info.version)
+            leave_out(name, error)
+    return results
+
+
+def call_all(hook: str, check: Callable[[Any], None], **arguments: Any) -> list[tuple[str, Any]]:
+    """The items of the lists that plugins return from a hook, as ``(plugin name, item)`` pairs.
+
+    A plugin that returns something else, or an item that ``check`` raises for, is left out as one that raises is.
+    """
+    results: list[tuple[str, Any]] = []
+    for name, offered in call(hook, **arguments):
+        try:
+            items = list(offered or ())
+            for item in items:
+                check(item)
+        except Exception as error:
+            leave_out(name, error)
+        else:
+            results += [(name, item) for item in items]
     return results
 
 
 def collect(hook: str) -> dict[str, Any]:
     """Merge the mappings that plugins return from a hook (later plugins win)."""
     merged: dict[str, Any] = {}
-    for _, mapping in call(hook):
+    for name, mapping in call(hook):
         if isinstance(mapping, Mapping):
             merged.update(mapping)
+        elif mapping is not None:
+            leave_out(name, TypeError(f"{hook} has to return a mapping, not {type(mapping).__name__}"))
     return merged

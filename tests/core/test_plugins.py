@@ -144,9 +144,34 @@ def test_kernel_of_higher_priority_runs() -> None:
     assert dispatch.kernel_origins("cpu")["exp"] == "numpy"
 
 
-def test_of_two_equals_the_later_wins() -> None:
+def test_of_two_equals_the_later_wins_and_it_is_said_once() -> None:
+    plugins.register(Kernels(10, exp=constant(1), neg=constant(1)), name="one")
+    with pytest.warns(RuntimeWarning) as caught:
+        plugins.register(Kernels(10, exp=constant(2), neg=constant(2)), name="two")
+        dispatch.refreeze()
+    assert [str(warning.message) for warning in caught] == [
+        "the plugins 'one' and 'two' both give kernels for exp, neg on 'cpu' with priority 10; those of 'two', "
+        "registered last, run: give one another priority, or set FLAMBEAU_DISABLE_PLUGINS=two"
+    ]
+    assert flambeau.exp(flambeau.zeros(1)).item() == 2
+
+
+def test_kernels_over_others_of_the_same_priority_are_no_conflict() -> None:
     plugins.register(Kernels(10, exp=constant(1)), name="one")
-    plugins.register(Kernels(10, exp=constant(2)), name="two")
+    plugins.register(Kernels(10, exp=dispatch.over(lambda fallback, input: fallback(input) + 1)), name="two")
+    assert flambeau.exp(flambeau.zeros(1)).item() == 2
+
+
+def test_a_plugin_that_gives_a_kernel_twice_is_told() -> None:
+    class Twice:
+        @hookimpl
+        def flambeau_kernels(self, device_type: str) -> Any:
+            return [(10, {"exp": constant(1)}), (10, {"exp": constant(2)})] if device_type == "cpu" else []
+
+    flambeau.ones(1)
+    message = "the plugin 'twice' gives two kernels for exp on 'cpu' with priority 10; the last one runs: take one out"
+    with pytest.warns(RuntimeWarning, match=message):
+        plugins.register(Twice(), name="twice")
     assert flambeau.exp(flambeau.zeros(1)).item() == 2
 
 
@@ -267,6 +292,143 @@ def test_hook_that_raises_takes_its_plugin_out() -> None:
         dispatch.refreeze()  # it is not asked again
 
 
+MALFORMED = [
+    ("flambeau_kernels", {"exp": constant(1)}, "TypeError: flambeau_kernels has to return (priority, {op name: kernel"),
+    ("flambeau_kernels", [("high", {})], "TypeError: flambeau_kernels: a priority is an int, not 'high'"),
+    ("flambeau_kernels", [(1, {"exp": 3})], "TypeError: flambeau_kernels: the kernel for 'exp' is 3, which cannot"),
+    ("flambeau_kernels", 3, "TypeError: 'int' object is not iterable"),
+    ("flambeau_backends", [Boxed], "TypeError: flambeau_backends has to return instances of flambeau.dispatch.Backend"),
+    ("flambeau_backends", [Backend()], "TypeError: the backend Backend has no name, a str"),
+    ("flambeau_models", ["resnet"], "TypeError: flambeau_models has to return a mapping, not list"),
+]
+
+
+@pytest.mark.parametrize(("hook", "returned", "message"), MALFORMED, ids=[message for *_, message in MALFORMED])
+def test_hook_that_returns_something_else_takes_its_plugin_out(hook: str, returned: Any, message: str) -> None:
+    class Malformed:
+        pass
+
+    setattr(Malformed, hook, hookimpl(specname=hook)(lambda self: returned))
+    flambeau.ones(1)
+    with pytest.warns(RuntimeWarning) as caught:
+        plugins.register(Malformed(), name="malformed")
+        plugins.collect("flambeau_models")
+    assert str(caught[0].message).startswith(f"Flambeau leaves out the plugin 'malformed': {message}")
+    assert len(caught) == 1
+    assert state_of("malformed").state == "broken"
+    assert flambeau.ones(2).exp().shape == (2,)
+
+
+def test_hook_that_does_not_exist_is_reported() -> None:
+    class Typo:
+        @hookimpl
+        def flambeau_modles(self) -> Any:
+            return {}
+
+    message = "the plugin 'typo' has a hook flambeau_modles that Flambeau does not know.*did you mean flambeau_models?"
+    with pytest.warns(RuntimeWarning, match=message):
+        plugins.register(Typo(), name="typo")
+
+
+def test_second_backend_of_a_device_type_is_reported() -> None:
+    plugins.register(Backends(Boxed()), name="boxed")
+    with pytest.warns(RuntimeWarning, match="the plugins 'boxed' and 'other' both bring the device type 'boxed'"):
+        plugins.register(Backends(Boxed()), name="other")
+        dispatch.available()
+    assert dispatch.backends()["boxed"][1] == "boxed"
+
+
+def test_backend_whose_driver_fails_is_not_available() -> None:
+    class Failing(Boxed):
+        name = "failing"
+
+        def is_available(self) -> bool:
+            raise OSError("no driver")
+
+    plugins.register(Backends(Failing()), name="failing")
+    assert "failing" not in dispatch.available()
+
+
+# -- the version of the contract ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (2, r"it was written for version 2 of the hook contract \(its FLAMBEAU_PLUGIN_API\), and Flambeau "
+            r"[\d.]+ serves version 1: upgrade Flambeau, or install a release of the plugin for version 1"),
+        (0, r"it was written for version 0 .*: upgrade the plugin, or install"),
+        ("1", r"its FLAMBEAU_PLUGIN_API is '1' and has to be an int, here 1"),
+    ],
+)  # fmt: skip
+def test_plugin_for_another_version_is_not_registered(version: Any, message: str) -> None:
+    plugin = Kernels(10)
+    plugin.FLAMBEAU_PLUGIN_API = version  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=f"register: the plugin 'foreign' is not taken in: {message}"):
+        plugins.register(plugin, name="foreign")
+    assert "foreign" not in {info.name for info in plugins.infos()}
+
+
+def test_entry_point_for_another_version_is_left_out(tmp_path: Path) -> None:
+    good = textwrap.dedent(GOOD)
+    install(tmp_path, "pocket_models", "FLAMBEAU_PLUGIN_API = 1" + good)
+    install(tmp_path, "ahead", "FLAMBEAU_PLUGIN_API = 99" + good)
+    lines = report(tmp_path)
+    assert "pocket_models|pocket_models|1.5|active|" in lines
+    (line,) = [line for line in lines if line.startswith("ahead|")]
+    assert line.startswith("ahead|ahead|1.5|broken|ImportError: it was written for version 99 of the hook contract")
+    (warning,) = [line for line in lines if line.startswith("warning|")]
+    assert "Flambeau leaves out the plugin 'ahead' (ahead 1.5): ImportError: it was written for version 99" in warning
+
+
+def test_deprecated_hook_works_and_warns_its_author(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        @hookimpl
+        def flambeau_models(self) -> Any:
+            return {"old": None}
+
+    options = plugins.manager().hook.flambeau_models.spec
+    monkeypatch.setattr(options, "warn_on_impl", DeprecationWarning("flambeau_models goes in 2.0; use the other hook"))
+    with pytest.warns(DeprecationWarning, match="flambeau_models goes in 2.0; use the other hook") as caught:
+        plugins.register(Old(), name="old")
+    assert caught[0].filename == __file__  # the plugin's own file: pluggy says where the hook is
+    assert "old" in plugins.collect("flambeau_models")
+
+
+# -- FLAMBEAU_CHECK_KERNELS --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "call", "message"),
+    [
+        ("exp", lambda input: input.astype(float), lambda x: x.exp(),
+         "exp: the kernel of the plugin 'wrong' for 'cpu' gave float64[2, 3] for (float32[2, 3]), expected "
+         "float32[2, 3]"),
+        ("sum", lambda input, dim, keepdim=False, dtype=None: input.sum(tuple(dim)), lambda x: x.sum(1, keepdim=True),
+         "sum: the kernel of the plugin 'wrong' for 'cpu' gave float32[2] for (float32[2, 3], [1], True, None), "
+         "expected float32[2, 1]"),
+        ("softmax", lambda *arguments: "nothing", lambda x: x.softmax(1),
+         "softmax: the kernel of the plugin 'wrong' for 'cpu' gave a str for (float32[2, 3], 1"),
+    ],
+)  # fmt: skip
+def test_kernels_are_checked_on_request(
+    name: str, kernel: Any, call: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = flambeau.ones(2, 3)
+    monkeypatch.setenv("FLAMBEAU_CHECK_KERNELS", "1")
+    plugins.register(Kernels(1000, **{name: kernel}), name="wrong")
+    with pytest.raises(RuntimeError) as raised:
+        call(x)
+    assert str(raised.value).startswith(message)
+    plugins.unregister("wrong")
+    assert call(x) is not None  # our own kernels pass
+    monkeypatch.setenv("FLAMBEAU_CHECK_KERNELS", "0")
+    dispatch.refreeze()
+    plugins.register(Kernels(1000, **{name: kernel}), name="wrong")
+    if name == "exp":
+        assert call(x).numpy().dtype == numpy.float64  # nobody looks
+
+
 def test_collect_merges_and_later_plugins_win() -> None:
     class Models:
         def __init__(self, **models: Any) -> None:
@@ -345,7 +507,10 @@ def test_entry_point_that_cannot_be_imported_is_left_out(tmp_path: Path) -> None
     lines = report(tmp_path)
     error = "ModuleNotFoundError: No module named 'a_library_that_nobody_has'"
     assert f"sick|sick|1.5|broken|{error}" in lines
-    assert f"warning|Flambeau leaves out the plugin 'sick' (sick 1.5): {error}" in lines
+    assert (
+        f"warning|Flambeau leaves out the plugin 'sick' (sick 1.5): {error}. Mend, upgrade or uninstall it, or silence "
+        "this with FLAMBEAU_DISABLE_PLUGINS=sick"
+    ) in lines
     assert "pocket_models|pocket_models|1.5|active|" in lines
 
 
