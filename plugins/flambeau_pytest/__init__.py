@@ -17,6 +17,7 @@ _OPTIONS = {
     "--device": ("cpu", "the device to test, 'cpu', 'opencl:0' ... (default: cpu)"),
     "--dtype": ("", "only these dtypes, separated by commas (default: all that the device holds)"),
     "--op": ("", "only these ops, separated by commas (default: all)"),
+    "--samples": ("", "a module with samples of a plugin's ops to import, or several separated by commas"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -29,7 +30,9 @@ def pytest_configure(config: Any) -> None:
     device = _option(config, "--device")
     try:
         load(device_class(device))
-    except RuntimeError as error:
+        for module in filter(None, _option(config, "--samples").split(",")):
+            import_module(module)
+    except (RuntimeError, ImportError) as error:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("--decompose", default=False):
         decompose(device.partition(":")[0])
