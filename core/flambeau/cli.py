@@ -19,6 +19,7 @@ from typing import Any
 import flambeau
 from flambeau import devices, dispatch, plugins
 from flambeau.ops.declare import OPS, Op
+from flambeau.ops.parts import parts_of
 
 #: Packages whose versions `info` shows where they are installed: what we need, then what the extras bring.
 _PACKAGES = ("numpy", "pluggy", "ml_dtypes", "safetensors", "pillow", "tqdm", "pyopencl", "cupy-cuda12x")
@@ -176,25 +177,8 @@ def _origin(op: Op, plugin: str) -> dict[str, Any]:
     return {
         "kind": "primitive" if op.primitive else "composite",
         "kernel": "decomposition" if decomposed else plugin,
-        "made_of": sorted(_attributes_in(op.body, set()) & set(OPS)) if decomposed else [],
+        "made_of": sorted(parts_of(op)) if decomposed else [],
     }
-
-
-def _attributes_in(function: Any, seen: set[Any]) -> set[str]:
-    """The attributes (of ``xp``: ops) that a function uses, itself or through other functions of its module."""
-    import dis
-
-    seen.add(function)
-    used = set()
-    for instruction in dis.get_instructions(function):
-        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            used.add(instruction.argval)
-        elif instruction.opname == "LOAD_GLOBAL":
-            called = function.__globals__.get(instruction.argval)
-            own = getattr(called, "__module__", None) == function.__module__ and hasattr(called, "__code__")
-            if own and called not in seen:
-                used |= _attributes_in(called, seen)
-    return used
 
 
 def _as_text(report: dict[str, Any]) -> Iterable[str]:
