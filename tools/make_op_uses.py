@@ -15,9 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "core"))
 
+import flambeau  # noqa: E402, F401 - declares the ops
 from flambeau.ops.declare import OPS  # noqa: E402
-
-import flambeau  # noqa: E402, F401, I001 - declares the ops
 
 TABLE = ROOT / "core" / "flambeau" / "testing" / "op_uses.tsv"
 # Modules and optimizers whose op is named otherwise.

@@ -11,7 +11,7 @@ import pytest
 from flambeau.devices import device as device_class
 from flambeau.dispatch import load
 from flambeau.dtypes import FLOATING, dtype
-from flambeau.ops.call import TENSORS
+from flambeau.ops.call import TENSORS, promote
 from flambeau.tensor import Tensor
 from flambeau.testing.comparison import from_host, host
 from flambeau.testing.database import Case, Sample
@@ -52,6 +52,14 @@ def call(case: Case, args: Any, kwargs: Any) -> Any:
     if case.name == "as_strided":  # how its tensor lies in memory is added by the public function
         return args[0].as_strided(*args[1:], **kwargs)
     return getattr(TENSORS, case.name)(*args, **kwargs)
+
+
+def raw_arguments(case: Case, args: Any, kwargs: Any) -> list[Any]:
+    """The arguments as a kernel gets them, but as tensors."""
+    values = case.op.bind(tuple(args), dict(kwargs))
+    if (case.op.rule is not None and len(case.op.promoted) > 1) or case.op.rule == "float":
+        promote(case.op, values)
+    return values
 
 
 def outputs_of(result: Any) -> list[Any]:

@@ -23,6 +23,7 @@ def _option(config: Any, name: str) -> str:
 
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", "over(select, dtypes): run over the cases of the sample database")
+    config.addinivalue_line("markers", "long: left out with --quick")
     # What floating-point arithmetic does with special values is tested; that array libraries remark on it is not.
     config.addinivalue_line("filterwarnings", "ignore:.* encountered in .*:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:invalid value encountered:RuntimeWarning")
@@ -57,9 +58,16 @@ def pytest_generate_tests(metafunc: Any) -> None:
             continue  # test_completeness.py says so
         if (only_ops and name not in only_ops) or not marker.kwargs["select"](case):
             continue
-        parameters += [
-            pytest.param(case, DTYPES[kind], id=f"{name}-{kind}")
-            for kind in marker.kwargs["dtypes"](case, held)
-            if kind in held and (not only_dtypes or kind in only_dtypes)
-        ]
+        kinds = [k for k in marker.kwargs["dtypes"](case, held) if k in held and (not only_dtypes or k in only_dtypes)]
+        if metafunc.config.getoption("--quick", default=False):
+            kinds = ["float32"] if "float32" in kinds else kinds[:1]
+        parameters += [pytest.param(case, DTYPES[kind], id=f"{name}-{kind}") for kind in kinds]
     metafunc.parametrize(("case", "kind"), parameters)
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """With ``--quick``, without what takes long for what it finds."""
+    if config.getoption("--quick", default=False):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]

@@ -41,6 +41,7 @@ def test_gradient(case: Case, kind: dtype, device: str) -> None:
             pytest.fail(f"the gradient of {case.name}{function.given}: {type(error).__name__}: {error}")
 
 
+@pytest.mark.long
 @over(lambda case: case.gradients and case.op.differentiable, for_gradients)
 def test_second_gradient(case: Case, kind: dtype, device: str) -> None:
     if kind is float32:

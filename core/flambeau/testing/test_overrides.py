@@ -8,18 +8,10 @@ import pytest
 
 from flambeau.dispatch import kernel_origins
 from flambeau.dtypes import dtype
-from flambeau.ops.call import promote, wrap_result
+from flambeau.ops.call import wrap_result
 from flambeau.tensor import Tensor
-from flambeau.testing.checks import check_close, mapped, over
+from flambeau.testing.checks import check_close, mapped, over, raw_arguments
 from flambeau.testing.database import Case
-
-
-def _raw(case: Case, args: Any, kwargs: Any) -> list[Any]:
-    """The arguments as a kernel gets them."""
-    values = case.op.bind(tuple(args), dict(kwargs))
-    if (case.op.rule is not None and len(case.op.promoted) > 1) or case.op.rule == "float":
-        promote(case.op, values)
-    return values
 
 
 @over(lambda case: not case.op.primitive and not case.op.inline, steps=True)
@@ -29,7 +21,7 @@ def test_kernel_agrees_with_decomposition(case: Case, kind: dtype, device: str) 
     for given, again in zip(case.samples(device, kind), case.samples(device, kind), strict=True):
         results, arguments = [], []
         for one, by_kernel in ((given, True), (again, False)):
-            values = _raw(case, one.args, one.kwargs)
+            values = raw_arguments(case, one.args, one.kwargs)
             where = next((v.device for v in _leaves(values)), None)
             if where is None:
                 pytest.skip("there is no tensor argument to take the device from")
