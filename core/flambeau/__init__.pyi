@@ -42,6 +42,7 @@ from flambeau import linalg as linalg
 from flambeau import memory as memory
 from flambeau import multiprocessing as multiprocessing
 from flambeau import nn as nn
+from flambeau import offers as offers
 from flambeau import ops as ops
 from flambeau import optim as optim
 from flambeau import overloads as overloads

@@ -65,9 +65,10 @@ def _spec(value: Any, backend: Backend) -> Any:
     """An argument with its arrays replaced by their shapes and dtypes."""
     if isinstance(value, (list, tuple)):
         return type(value)([_spec(item, backend) for item in value])
-    if not isinstance(value, backend.array_type) and hasattr(value, "shape") and hasattr(value, "dtype"):
+    kind: Any = backend.array_type
+    if not isinstance(value, kind) and hasattr(value, "shape") and hasattr(value, "dtype"):
         value = backend.as_array(value)  # a scalar that another kernel returned
-    if isinstance(value, backend.array_type):
+    if isinstance(value, kind):
         return Spec(value.shape, backend.dtype_of(value))
     return value
 
@@ -82,7 +83,7 @@ def _compare(op: Op, plugin: str, backend: Backend, expected: Any, result: Any, 
         if not isinstance(rule, Spec) or own is None:  # gradient ops give None for what nobody asked for
             continue
         try:
-            array = own if isinstance(own, backend.array_type) else backend.as_array(own)
+            array: Any = own if isinstance(own, backend.array_type) else backend.as_array(own)
             seen = _described(Spec(array.shape, backend.dtype_of(array)))
         except (AttributeError, TypeError, ValueError):
             seen = f"a {type(own).__name__}"

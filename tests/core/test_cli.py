@@ -220,7 +220,8 @@ def test_plugin_that_breaks_while_adding_its_command_is_left_out(capsys: pytest.
         plugins.register(Command(lambda arguments: 0), name="command")
         assert main(["try-it"]) == 0
         assert capsys.readouterr().err == (
-            "flambeau: warning: Flambeau leaves out the plugin 'breaks': ImportError: no terminal\n"
+            "flambeau: warning: Flambeau leaves out the plugin 'breaks': ImportError: no terminal. Mend, upgrade or "
+            "uninstall it, or silence this with FLAMBEAU_DISABLE_PLUGINS=breaks\n"
         )
     finally:
         plugins.unregister("command")

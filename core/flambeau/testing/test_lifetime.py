@@ -19,6 +19,7 @@ def _step(weight: Tensor, inputs: Tensor) -> None:
     """One step of training."""
     loss = ((inputs @ weight).tanh() ** 2).sum()
     loss.backward()
+    assert weight.grad is not None
     with flambeau.no_grad():
         weight -= 0.01 * weight.grad
     weight.grad = None
