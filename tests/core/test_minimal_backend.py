@@ -50,7 +50,9 @@ def test_the_conformance_kit_runs_on_it(python: Path, fresh_environment: Any, tm
     kit = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "flambeau.testing", "--device", "strict"]
     kit += ["--dtype", "float32,int64"]
     ops = "exp,mul,sum,matmul,tanh,log_softmax,linear"
-    checks = "test_values or test_gradients or test_inplace or test_views or test_meta or test_overrides or test_devices"
+    checks = (
+        "test_values or test_gradients or test_inplace or test_views or test_meta or test_overrides or test_devices"
+    )
     passed = fresh_environment.run(*kit, "--op", ops, "-k", checks, cwd=tmp_path)
     assert passed.returncode == 0, passed.stdout[-3000:]
     lacking = fresh_environment.run(*kit, "-k", "every_primitive", cwd=tmp_path)
