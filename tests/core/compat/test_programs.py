@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import struct
 import subprocess
@@ -52,7 +51,6 @@ def test_adversaries_learn_and_leave_pictures(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"fake_001.png", "netG_1.pth"}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("flambeau.distributions") is None, reason="needs flambeau.distributions")
 def test_policy_learns(tmp_path: Path) -> None:
     losses = losses_of("reinforce.py", tmp_path)
     assert losses[-1] < 0.95 * losses[0], losses
