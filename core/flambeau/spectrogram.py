@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import creation, fft
-from flambeau.dtypes import dtype
+from flambeau.dtypes import dtype, float64, get_default_dtype
 from flambeau.ops.call import TENSORS
 from flambeau.signal import windows
 from flambeau.tensor import Tensor
@@ -169,12 +169,23 @@ def _overlapped(frames: Tensor, hop: int, length: int) -> Tensor:
 # -- windows ---------------------------------------------------------------------------------------------------------
 
 
+def _window_of(
+    make: Any, length: int, periodic: bool, dtype: dtype | None, device: Any, requires_grad: bool, **shape: Any
+) -> Tensor:
+    """A window of :mod:`flambeau.signal.windows`, which has float32 and float64 only, in any floating-point dtype."""
+    kind = dtype or get_default_dtype()
+    if not kind.is_floating_point:
+        raise RuntimeError(f"{make.__name__}_window: expects floating point dtypes, got {kind}")
+    window: Tensor = make(length, sym=not periodic, dtype=float64, device=device, **shape).to(kind)
+    return window.requires_grad_(requires_grad)
+
+
 def hann_window(
     window_length: int, periodic: bool = True, *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Return sin(pi k / N)^2 with N = window_length, or window_length - 1 where not ``periodic``."""
-    return windows.hann(window_length, sym=not periodic, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _window_of(windows.hann, window_length, periodic, dtype, device, requires_grad)
 
 
 def hamming_window(
@@ -182,9 +193,7 @@ def hamming_window(
     layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Return alpha - beta cos(2 pi k / N)."""
-    return windows.general_cosine(
-        window_length, a=(alpha, beta), sym=not periodic, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return _window_of(windows.general_cosine, window_length, periodic, dtype, device, requires_grad, a=(alpha, beta))
 
 
 def blackman_window(
@@ -192,7 +201,7 @@ def blackman_window(
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Return 0.42 - 0.5 cos(2 pi k / N) + 0.08 cos(4 pi k / N)."""
-    return windows.blackman(window_length, sym=not periodic, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _window_of(windows.blackman, window_length, periodic, dtype, device, requires_grad)
 
 
 def bartlett_window(
@@ -200,7 +209,7 @@ def bartlett_window(
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Return the triangle 1 - |2 k / N - 1|."""
-    return windows.bartlett(window_length, sym=not periodic, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _window_of(windows.bartlett, window_length, periodic, dtype, device, requires_grad)
 
 
 def kaiser_window(
@@ -208,6 +217,4 @@ def kaiser_window(
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Return I0(beta sqrt(1 - (2 k / N - 1)^2)) / I0(beta)."""
-    return windows.kaiser(
-        window_length, beta=beta, sym=not periodic, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return _window_of(windows.kaiser, window_length, periodic, dtype, device, requires_grad, beta=beta)

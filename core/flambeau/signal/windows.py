@@ -1,6 +1,8 @@
 """Window functions (``torch.signal.windows``).
 
-``sym=True`` gives the symmetric window, for filters; ``sym=False`` one period of the periodic one, for spectra.
+``sym=True`` gives the symmetric window, for filters; ``sym=False`` one period of the periodic one, for spectra. The
+other options are those of creation: ``dtype`` (float32 or float64, else ValueError), ``layout`` (strided only),
+``device`` and ``requires_grad``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import Any
 import numpy
 
 from flambeau.conversion import tensor
-from flambeau.dtypes import dtype, get_default_dtype
+from flambeau.dtypes import dtype, float32, float64, get_default_dtype
+from flambeau.layouts import strided
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -28,18 +31,26 @@ def _places(op: str, M: int, sym: bool) -> tuple[Any, int]:
     return numpy.arange(M, dtype=numpy.float64), max(M - 1 if sym else M, 1)
 
 
-def _made(op: str, values: Any, dtype: dtype | None, device: Any, requires_grad: bool) -> Tensor:
+def _made(
+    op: str,
+    values: Any,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     kind = dtype or get_default_dtype()
-    if not kind.is_floating_point:
-        raise RuntimeError(f"{op}: expects floating point dtypes, got {kind}")
+    if layout not in (None, strided):
+        raise ValueError(f"{op}: is implemented for strided tensors only, got: {layout}")
+    if kind not in (float32, float64):
+        raise ValueError(f"{op}: expects float32 or float64 dtypes, got: {kind}")
     if len(values) == 1:
         values = numpy.ones(1)
     return tensor(values, dtype=kind, device=device, requires_grad=requires_grad)
 
 
 def general_cosine(
-    M: int, *, a: Sequence[float], sym: bool = True, dtype: dtype | None = None, device: Any = None,
-    requires_grad: bool = False,
+    M: int, *, a: Sequence[float], sym: bool = True, **options: Any
 ) -> Tensor:  # fmt: skip
     """Return a[0] - a[1] cos(t) + a[2] cos(2 t) - ... with t from 0 to 2 pi."""
     if not len(a):
@@ -47,7 +58,7 @@ def general_cosine(
     k, last = _places("general_cosine", M, sym)
     t = 2 * math.pi * k / last
     values = sum((-1) ** i * weight * numpy.cos(i * t) for i, weight in enumerate(a))
-    return _made("general_cosine", values, dtype, device, requires_grad)
+    return _made("general_cosine", values, **options)
 
 
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, **options: Any) -> Tensor:
@@ -75,25 +86,20 @@ def nuttall(M: int, *, sym: bool = True, **options: Any) -> Tensor:
     return general_cosine(M, a=(0.3635819, 0.4891775, 0.1365995, 0.0106411), sym=sym, **options)
 
 
-def bartlett(
-    M: int, *, sym: bool = True, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def bartlett(M: int, *, sym: bool = True, **options: Any) -> Tensor:
     """Return the triangle 1 - |2 k / (M - 1) - 1|."""
     k, last = _places("bartlett", M, sym)
-    return _made("bartlett", 1 - abs(2 * k / last - 1), dtype, device, requires_grad)
+    return _made("bartlett", 1 - abs(2 * k / last - 1), **options)
 
 
-def cosine(
-    M: int, *, sym: bool = True, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def cosine(M: int, *, sym: bool = True, **options: Any) -> Tensor:
     """Return sin(pi (k + 1/2) / M)."""
     k, last = _places("cosine", M, sym)
-    return _made("cosine", numpy.sin(math.pi * (k + 0.5) / (last + 1)), dtype, device, requires_grad)
+    return _made("cosine", numpy.sin(math.pi * (k + 0.5) / (last + 1)), **options)
 
 
 def exponential(
-    M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, dtype: dtype | None = None,
-    device: Any = None, requires_grad: bool = False,
+    M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, **options: Any
 ) -> Tensor:  # fmt: skip
     """Return exp(-|k - center| / tau); a symmetric window has its center in the middle."""
     if tau <= 0:
@@ -102,27 +108,25 @@ def exponential(
         raise ValueError("exponential: Center must be None for symmetric windows")
     k, last = _places("exponential", M, sym)
     middle = last / 2 if center is None else center
-    return _made("exponential", numpy.exp(-abs(k - middle) / tau), dtype, device, requires_grad)
+    return _made("exponential", numpy.exp(-abs(k - middle) / tau), **options)
 
 
 def gaussian(
-    M: int, *, std: float = 1.0, sym: bool = True, dtype: dtype | None = None, device: Any = None,
-    requires_grad: bool = False,
+    M: int, *, std: float = 1.0, sym: bool = True, **options: Any
 ) -> Tensor:  # fmt: skip
     """Return exp(-(k - (M - 1) / 2)^2 / (2 std^2))."""
     if std <= 0:
         raise ValueError(f"gaussian: Standard deviation must be positive, got: {std} instead.")
     k, last = _places("gaussian", M, sym)
-    return _made("gaussian", numpy.exp(-(((k - last / 2) / std) ** 2) / 2), dtype, device, requires_grad)
+    return _made("gaussian", numpy.exp(-(((k - last / 2) / std) ** 2) / 2), **options)
 
 
 def kaiser(
-    M: int, *, beta: float = 12.0, sym: bool = True, dtype: dtype | None = None, device: Any = None,
-    requires_grad: bool = False,
+    M: int, *, beta: float = 12.0, sym: bool = True, **options: Any
 ) -> Tensor:  # fmt: skip
     """Return I0(beta sqrt(1 - (2 k / (M - 1) - 1)^2)) / I0(beta)."""
     if beta < 0:
         raise ValueError(f"kaiser: beta must be non-negative, got: {beta} instead.")
     k, last = _places("kaiser", M, sym)
     inside = numpy.maximum(1 - (2 * k / last - 1) ** 2, 0)
-    return _made("kaiser", numpy.i0(beta * numpy.sqrt(inside)) / numpy.i0(beta), dtype, device, requires_grad)
+    return _made("kaiser", numpy.i0(beta * numpy.sqrt(inside)) / numpy.i0(beta), **options)
