@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 
+from flambeau.ops.convolution import output_size, transposed_output_size
 from flambeau_accel.primitive import (
     BIAS,
     DATA_TYPES,
@@ -113,22 +114,12 @@ def _served_size(
         return None
     if not input.size or not weight.size or len(input.shape) != len(weight.shape):
         return None
+    geometry = zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
     if transposed:
-        size = tuple(
-            [
-                (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
-                for n, k, s, p, d, extra in zip(
-                    input.shape[2:], kernel, stride, padding, dilation, output_padding, strict=True
-                )
-            ]
-        )
+        extras = zip(geometry, output_padding, strict=True)
+        size = tuple([transposed_output_size(*entry, extra) for entry, extra in extras])
     else:
-        size = tuple(
-            [
-                (n + 2 * p - d * (k - 1) - 1) // s + 1
-                for n, k, s, p, d in zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
-            ]
-        )
+        size = tuple([output_size(*entry) for entry in geometry])
     return size if min(size) > 0 else None
 
 

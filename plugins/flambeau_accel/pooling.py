@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy
 
+from flambeau.ops.convolution import output_size
 from flambeau_accel.primitive import (
     DST,
     FORWARD_TRAINING,
@@ -48,7 +49,7 @@ def max_pool(
     if not _served(input, kernel_size) or ceil_mode:
         return fallback(input, *window, ceil_mode)
     shape = input.shape[2:]
-    counts = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(shape, *window, strict=True)])
+    counts = tuple([output_size(*entry) for entry in zip(shape, *window, strict=True)])
     # oneDNN passes over NaN and makes the lowest finite number of minus infinity: the sum of the input tells.
     if min(counts) < 1 or not isfinite(numpy.add.reduce(input, None)):
         return fallback(input, *window, ceil_mode)
