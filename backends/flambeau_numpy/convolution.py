@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy
 
+from flambeau.ops.convolution import output_size, transposed_output_size
 from flambeau_numpy.elementwise import is_half
 from flambeau_numpy.reduction import float_sum
 
@@ -53,24 +54,14 @@ def convolution(
         wide = [None if a is None else a.astype(numpy.float32) for a in (input, weight, bias)]
         return convolution(*wide, stride, padding, dilation, transposed, output_padding, groups).astype(input.dtype)
     kernel = weight.shape[2:]
+    entries = zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
     if transposed:
-        size = tuple(
-            [
-                (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
-                for n, k, s, p, d, extra in zip(
-                    input.shape[2:], kernel, stride, padding, dilation, output_padding, strict=True
-                )
-            ]
-        )
+        extras = zip(entries, output_padding, strict=True)
+        size = tuple([transposed_output_size(*entry, extra) for entry, extra in extras])
         _check_size(size, input, weight)
         out = _scatter(input, weight, size, stride, padding, dilation, groups)
     else:
-        size = tuple(
-            [
-                (n + 2 * p - d * (k - 1) - 1) // s + 1
-                for n, k, s, p, d in zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
-            ]
-        )
+        size = tuple([output_size(*entry) for entry in entries])
         _check_size(size, input, weight)
         out = _correlate(input, weight, size, stride, padding, dilation, groups)
     if bias is not None:
