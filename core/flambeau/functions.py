@@ -12,7 +12,7 @@ import numpy
 from flambeau import creation, dtypes
 from flambeau.conversion import from_numpy, tensor, transfer
 from flambeau.dtypes import dtype
-from flambeau.ops import spec, subscript
+from flambeau.ops import fast_views, spec, subscript
 from flambeau.ops.call import TENSORS
 from flambeau.ops.declare import OPS
 from flambeau.ops.entry import write_out
@@ -361,7 +361,7 @@ def attach() -> None:
 
     methods: dict[str, Any] = {
         "where": _method_where, "equal": equal, "allclose": allclose, "zero_": zero_,
-        "__eq__": _eq, "__ne__": _ne, "__contains__": _contains, "__getitem__": subscript.getitem,
+        "__eq__": _eq, "__ne__": _ne, "__contains__": _contains, "__getitem__": fast_views.getitem,
         "__setitem__": subscript.setitem, "new_tensor": _new_tensor, "apply_": _apply_, "is_nonzero": is_nonzero,
         "__pos__": positive, "argwhere": argwhere, "fill_diagonal_": _fill_diagonal_,
         "__rdiv__": Tensor.__rtruediv__, "__div__": Tensor.__truediv__, "__idiv__": Tensor.__itruediv__,

@@ -80,7 +80,7 @@ _CROSSING = {"to_device", *CROSSING}
 
 def _install() -> dict[str, Callable[..., Any]]:
     """Make the entry points of the ops declared so far; return the public functions by name."""
-    from flambeau.ops import entry, fast
+    from flambeau.ops import entry, fast, fast_views
     from flambeau.ops.call import TENSORS
     from flambeau.tensor import Tensor
 
@@ -94,8 +94,11 @@ def _install() -> dict[str, Callable[..., Any]]:
             operator = function = fast.unary(op)
         elif op.primitive and op.rule and len(op.tensor_positions) == len(op.parameters) == 2:
             function, operator = fast.binary(op)
-        elif op.tensor_positions == (0,) and not op.has_sequence and not op.inline and op.name not in _CROSSING:
-            operator = function = fast.single(op)
+        elif op.tensor_positions == (0,) and not op.has_sequence and op.name not in _CROSSING:
+            if op.view or (op.inline and op.theme in fast_views.THEMES):
+                operator = function = fast_views.viewing(op)
+            elif not op.inline:
+                operator = function = fast.single(op)
         setattr(TENSORS, op.name, function)
         names = (op.name, *op.aliases)
         if "function" in op.public:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from flambeau.ops.declare import Op
 
 
-def _wrong(op: Op, position: int, expected: str, value: Any) -> TypeError:
+def wrong_type(op: Op, position: int, expected: str, value: Any) -> TypeError:
+    """What to raise for an argument of another type."""
     return TypeError(f"{op.name}(): argument '{op.names[position]}' must be {expected}, not {type(value).__name__}")
 
 
@@ -26,7 +27,7 @@ def _tensor(op: Op, position: int, value: Any, first: Any) -> Any:
     try:
         value._array  # noqa: B018 - the cheapest question that only tensors answer
     except AttributeError:
-        raise _wrong(op, position, "Tensor", value) from None
+        raise wrong_type(op, position, "Tensor", value) from None
     return value
 
 
@@ -48,7 +49,7 @@ def _tensor_or_number(op: Op, position: int, value: Any, first: Any) -> Any:
         return as_tensor(value)
     if isinstance(value, (int, float, complex)):
         return value
-    raise _wrong(op, position, "Tensor or a number", value)
+    raise wrong_type(op, position, "Tensor or a number", value)
 
 
 def _tensor_number_or_none(op: Op, position: int, value: Any, first: Any) -> Any:
@@ -57,7 +58,7 @@ def _tensor_number_or_none(op: Op, position: int, value: Any, first: Any) -> Any
 
 def _tensors(op: Op, position: int, value: Any, first: Any) -> list[Any]:
     if not isinstance(value, (list, tuple)):
-        raise _wrong(op, position, "a tuple or list of Tensors", value)
+        raise wrong_type(op, position, "a tuple or list of Tensors", value)
     for i, item in enumerate(value):
         if not hasattr(item, "_array"):
             raise TypeError(
@@ -76,7 +77,7 @@ def _integer(op: Op, position: int, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise _wrong(op, position, "int", value) from None
+        raise wrong_type(op, position, "int", value) from None
 
 
 def _dim(op: Op, position: int, value: Any, first: Any) -> int:
@@ -134,7 +135,7 @@ def _dtype(op: Op, position: int, value: Any, first: Any) -> Any:
         return value
     if value in _PYTHON_TYPES:
         return _PYTHON_TYPES[value]
-    raise _wrong(op, position, "flambeau.dtype", value)
+    raise wrong_type(op, position, "flambeau.dtype", value)
 
 
 def _device(op: Op, position: int, value: Any, first: Any) -> Any:
@@ -146,7 +147,7 @@ def _number(op: Op, position: int, value: Any, first: Any) -> Any:
         return value
     if hasattr(value, "item"):
         return value.item()
-    raise _wrong(op, position, "a number", value)
+    raise wrong_type(op, position, "a number", value)
 
 
 CONVERTERS: dict[str, Callable[[Op, int, Any, Any], Any]] = {

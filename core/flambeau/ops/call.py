@@ -184,6 +184,13 @@ def promote(op: Op, values: list[Any]) -> None:
     operands = [values[i] for i in op.promoted if values[i] is not None]
     if len(operands) == 1 and isinstance(operands[0], list):
         operands = operands[0]
+    kind = getattr(operands[0], "_dtype", None) if operands else None
+    if kind is not None and kind.category >= FLOATING:  # most calls: tensors of one floating-point dtype, and floats
+        for operand in operands:
+            if getattr(operand, "_dtype", None) is not kind and (operand.__class__ is not float or kind is bfloat16):
+                break
+        else:
+            return
     common = dtypes.result_dtype(operands)
     common = raised(op, common)
     for i in op.promoted:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.ops.arguments import CONVERTERS
+from flambeau.ops.arguments import CONVERTERS, wrong_type
 from flambeau.ops.spec import Spec, broadcast_shapes
 
 #: Every op by name, in the order of declaration (an op's ``index`` is its place).
@@ -114,8 +114,11 @@ class Op:
         self.promotes = rule in ("float", "number") or (rule is not None and several)
         self.required = sum(p.default is REQUIRED for p in self.parameters)
         self.positional = sum(not p.keyword_only for p in self.parameters)
+        self.tensors = tuple(i for i, p in enumerate(self.parameters) if p.annotation == "Tensor")
         self.converters = tuple(
-            (i, CONVERTERS[p.annotation]) for i, p in enumerate(self.parameters) if p.annotation in CONVERTERS
+            (i, CONVERTERS[p.annotation])
+            for i, p in enumerate(self.parameters)
+            if p.annotation in CONVERTERS and p.annotation != "Tensor"
         )
         self.variadic = next((i for i, p in enumerate(self.parameters) if p.annotation in _SIZES), -1)
         self.plans: dict[Any, Any] = {}
@@ -206,6 +209,11 @@ class Op:
             for position in range(given, self.required):
                 if values[position] is REQUIRED:
                     raise TypeError(f"{self.name}() missing required argument: '{self.names[position]}'")
+        try:
+            for position in self.tensors:
+                values[position]._array  # noqa: B018 - the cheapest question that only tensors answer
+        except AttributeError:
+            raise wrong_type(self, position, "Tensor", values[position]) from None
         for position, convert in self.converters:
             values[position] = convert(self, position, values[position], values[0])
         if self.normalize is not None:

@@ -7,11 +7,13 @@ the kernel with the tape on, where the general path takes 3 µs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from flambeau.autograd.grad_mode import state
 from flambeau.autograd.node import Node, anomaly, next_seq, plan_for, record
 from flambeau.dtypes import FLOATING, INTEGER, bfloat16, bool_
+from flambeau.dtypes import dtype as dtype_class
 from flambeau.ops.call import KEEPING, apply, kernel_error, mark_view, wrap_result
 from flambeau.ops.declare import REQUIRED, Op
 from flambeau.ops.entry import CLOSED, entry, gates, named, named_result
@@ -19,6 +21,39 @@ from flambeau.ops.spec import Spec
 from flambeau.tensor import Tensor, refresh
 
 _new = object.__new__
+
+#: Programs call an op with so many shapes and arguments at most, or with so varied ones that there is no use in
+#: remembering what they come to.
+LIMIT = 4096
+
+
+class Outline:
+    """Stands for a tensor, and for its array, where arguments are made canonical: a shape, perhaps a dtype, no more."""
+
+    __slots__ = ("_dtype", "ndim", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any = None) -> None:
+        self.shape = shape
+        self.ndim = len(shape)
+        if dtype is not None:
+            self._dtype = dtype
+
+    @property
+    def _array(self) -> Outline:
+        return self
+
+    def numel(self) -> int:
+        return prod(self.shape)
+
+
+def are_ints(value: Any) -> bool:
+    """Whether ``value`` is a tuple of ints: of floats and bools, which may equal them, it is not."""
+    return isinstance(value, tuple) and all(item.__class__ is int for item in value)
+
+
+# Arguments that mean the same whenever they are equal, and the tensor has the same shape and dtype.
+_REMEMBERED = {"Dim", "Dim | None", "Dims", "SomeDims", "Size", "bool", "int", "int | None", "DType", "DType | None"}
+_SIMPLE = frozenset((int, bool, type(None), dtype_class))
 
 
 def single(op: Op) -> Callable[..., Any]:
@@ -33,12 +68,34 @@ def single(op: Op) -> Callable[..., Any]:
     variant_names = op.variant_names
     count = len(op.parameters)
     plan: Any = None
+    remembers = all(p.annotation in _REMEMBERED for p in op.parameters[1:])
+    known: dict[Any, list[Any]] = {}
 
     def gate(closed: bool) -> None:
         nonlocal lowest
         lowest = CLOSED if closed else open_to
 
     gates.setdefault(op, []).append(gate)
+
+    def canonical(input: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """What ``bind`` gives, which is looked up where it has been worked out for the like before."""
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if value.__class__ not in _SIMPLE and not are_ints(value):
+                return bind((input, *args), kwargs)
+        shape = input._array.shape
+        key = (shape, input._dtype, args, *kwargs.items()) if kwargs else (shape, input._dtype, args)
+        found = known.get(key)
+        if found is None:
+            try:
+                found = bind((Outline(shape, input._dtype), *args), kwargs)
+            except Exception:
+                return bind((input, *args), kwargs)  # looks at more than the outline, or says what is wrong
+            if len(known) >= LIMIT:
+                known.clear()
+            known[key] = found
+        values = found.copy()
+        values[0] = input
+        return values
 
     def call(input: Any = REQUIRED, *args: Any, **kwargs: Any) -> Any:
         nonlocal plan
@@ -48,7 +105,7 @@ def single(op: Op) -> Callable[..., Any]:
             or (kwargs and ("out" in kwargs or not variant_names.isdisjoint(kwargs)))
         ):
             return general(*args, **kwargs) if input is REQUIRED else general(input, *args, **kwargs)
-        values = bind((input, *args), kwargs)
+        values = canonical(input, args, kwargs) if remembers else bind((input, *args), kwargs)
         if input._view is not None:
             refresh(input)
         parent = input._node

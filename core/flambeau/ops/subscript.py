@@ -105,24 +105,6 @@ def parse(input: Any, subscript: Any) -> tuple[tuple[Any, ...], list[Any] | None
     return tuple(basic), indices
 
 
-def getitem(input: Any, subscript: Any) -> Any:
-    """``input[subscript]``: a view for ints, slices, None and Ellipsis, a copy for index tensors and masks."""
-    xp = _tensors()
-    if subscript.__class__ is int:
-        shape = input._array.shape
-        if not shape:
-            raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a Python number")
-        n = shape[0]
-        if not -n <= subscript < n:
-            raise IndexError(f"index {subscript} is out of bounds for dimension 0 with size {n}")
-        return xp.basic_index(input, (subscript % n,))
-    basic, indices = parse(input, subscript)
-    if indices is None:
-        return xp.basic_index(input, basic)
-    viewed = input if all(item is ALL or item == ALL for item in basic) else xp.basic_index(input, basic)
-    return index_tensor(viewed, indices)
-
-
 def index_tensor(input: Any, indices: list[Any]) -> Any:
     """``input`` at a list of index tensors and masks."""
     resolved = resolved_indices("index", input, indices)
