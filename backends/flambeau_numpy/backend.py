@@ -37,6 +37,7 @@ THEMES = (
     "random",
     "optimizer",
     "optimizer_adaptive",
+    "clipping",
 )
 
 _CPU = device("cpu")

@@ -18,6 +18,7 @@ from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is i
     bessel,
     bits,
     classification_loss,
+    clipping,
     comparison,
     convolution,
     convolution_forms,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import flambeau
 from flambeau import Tensor
@@ -12,6 +12,8 @@ from flambeau.ops.call import wrap_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from flambeau.devices import device
 
 
 @flambeau.no_grad()
@@ -39,8 +41,13 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not listed:
         return flambeau.tensor(0.0)
-    where = listed[0].device
-    total = flambeau.linalg.vector_norm(flambeau.stack([_norm(t, norm_type).to(where) for t in listed]), norm_type)
+    norms = [
+        wrap_result(device.xp.total_norm([tensor._array for tensor in there], norm_type), device)
+        for device, there in _by_device(listed).items()
+    ]
+    total = norms[0]
+    if len(norms) > 1:
+        total = flambeau.linalg.vector_norm(flambeau.stack([norm.to(total.device) for norm in norms]), norm_type)
     kinds = {tensor.dtype for tensor in listed}
     if len(kinds) == 1:
         total = total.to(kinds.pop().to_real())
@@ -53,13 +60,11 @@ def get_total_norm(
     return total
 
 
-def _norm(tensor: Tensor, p: float) -> Tensor:
-    # By the kernels of the device: a step does this for every parameter, and nothing is recorded.
-    device, array = tensor._device, tensor._array
-    xp = device.xp
-    if tensor.dtype.itemsize < 4:  # squares of half precision overflow
-        array = xp.to_dtype(array, flambeau.float32)
-    return wrap_result(xp.linalg_vector_norm(array, p, tuple(range(len(array.shape))), False), device)
+def _by_device(tensors: Iterable[Tensor]) -> dict[device, list[Tensor]]:
+    found: dict[device, list[Tensor]] = {}
+    for tensor in tensors:
+        found.setdefault(tensor._device, []).append(tensor)
+    return found
 
 
 def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -79,15 +84,13 @@ def clip_grads_with_norm_(
         total_norm: the gradients' norm, from :func:`get_total_norm`.
         foreach: accepted for PyTorch's sake.
     """
-    # Without asking whether it is below 1, which would wait for the device.
-    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-    factors: dict[Any, Any] = {}
-    for grad in _grads(parameters):
-        kind = grad._device, grad._dtype
-        if kind not in factors:
-            factors[kind] = factor.to(grad.device, grad.dtype)._array
-        grad._device.xp.mul_(grad._array, factors[kind])
-        grad._bump_version()
+    kind = flambeau.promote_types(total_norm.dtype, flambeau.float32)
+    for device, grads in _by_device(_grads(parameters)).items():
+        # Without asking whether it is below 1, which would wait for the device.
+        norm = total_norm.to(device, kind)._array
+        device.xp.clip_to_norm([grad._array for grad in grads], norm, float(max_norm))
+        for grad in grads:
+            grad._bump_version()
 
 
 def clip_grad_norm_(

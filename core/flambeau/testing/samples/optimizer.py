@@ -17,6 +17,29 @@ def _list(make: Maker, **bounds: float) -> list[Any]:
     return [make(*shape, **bounds) for shape in SHAPES]
 
 
+_HALF_TOO = ("float64", "float32", "float16", "bfloat16", "complex64", "complex128")
+
+
+def _norm_of_all(tensors: list[Any], ord: float = 2) -> Any:
+    together = numpy.concatenate([numpy.abs(tensor).reshape(-1) for tensor in tensors])
+    kind = numpy.float64 if together.dtype == numpy.float64 else numpy.float32
+    return numpy.asarray(numpy.linalg.norm(together.astype(numpy.float64), ord)).astype(kind)
+
+
+@case("total_norm", _norm_of_all, dtypes=_HALF_TOO, gradients=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for ord in (2, 1, math.inf, 3.5):
+        yield sample(_list(make), ord)
+    yield sample([make(300, 70), make(0), make(4, 3).transpose(0, 1)])
+
+
+@case("clip_to_norm", None, mutates=("tensors",), steps=True, dtypes=_HALF_TOO)
+def _(make: Maker) -> Iterator[Sample]:
+    kind = make.real if make.dtype.itemsize >= 4 else make.of("float32")
+    for norm in (4.0, 0.5, math.nan):
+        yield sample([*_list(make), make(4, 3).transpose(0, 1)], kind.values(norm), 1.5)
+
+
 @case("sgd_step", None, mutates=("params", "momentum_buffers"), steps=True)
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(_list(make), _list(make), [], 0.1, 0.0, 0.0, 0.0, False, False, False)

@@ -1,0 +1,60 @@
+"""The norm of many tensors and scaling them to one, without an array for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+from flambeau_numpy.elementwise import is_half
+
+Array = Any
+
+# Squares are added up in pieces of this many, and the pieces in double precision.
+_PIECE = 16384
+
+
+def total_norm(tensors: Sequence[Array], ord: float = 2) -> Array:
+    """The norm of the norms of arrays, see :func:`flambeau.ops.clipping.total_norm`."""
+    kind = numpy.float32
+    norms = []
+    for array in tensors:
+        flat = array.reshape(-1)
+        if is_half(flat):
+            flat = flat.astype(numpy.float32)
+        elif flat.dtype.kind == "c":
+            flat = numpy.abs(flat)
+        if flat.dtype == numpy.float64:
+            kind = numpy.float64
+        norms.append(math.sqrt(_sum_of_squares(flat)) if ord == 2 else _norm(flat, ord))
+    return numpy.asarray(_norm(numpy.array(norms), ord), dtype=kind)
+
+
+def _norm(flat: Array, ord: float) -> Any:
+    if not flat.size and (ord < 0 or ord == math.inf):
+        raise RuntimeError(f"total_norm: a tensor without elements has no norm of order {ord}")
+    return numpy.linalg.norm(flat, ord)
+
+
+def _sum_of_squares(flat: Array) -> float:
+    if flat.size <= _PIECE:
+        return float(flat.dot(flat))
+    total = 0.0
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        total += float(piece.dot(piece))
+    return total
+
+
+def clip_to_norm(tensors: Sequence[Array], norm: Array, max_norm: float) -> None:
+    """Scale arrays in place to a norm, see :func:`flambeau.ops.clipping.clip_to_norm`."""
+    factor = norm.dtype.type(max_norm) / (norm + norm.dtype.type(1e-6))
+    if factor >= 1:
+        return  # times 1
+    for array in tensors:
+        numpy.multiply(array, factor.astype(array.real.dtype if array.dtype.kind == "c" else array.dtype), array)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {"total_norm": total_norm, "clip_to_norm": clip_to_norm}
