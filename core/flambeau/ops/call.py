@@ -45,7 +45,10 @@ def apply(op: Op, values: list[Any]) -> Any:
         value = values[position]
         if isinstance(value, Tensor):
             if value._device is not where:
-                where, value = _settle_device(op, values, raw, position, where)
+                if where is None and value._array.shape:
+                    where = value._device
+                else:
+                    where, value = _settle_device(op, values, raw, position, where)
             if value._dtype.category == STORED and op.theme not in _MOVING and op.rule != "bool":
                 raise no_arithmetic(op, value._dtype)
             raw[position] = value._array

@@ -94,6 +94,7 @@ class Op:
         self.theme = body.__module__.rpartition(".")[2]
         self.formulas: dict[str, Callable[..., Any]] = {}
         self.joint: Callable[..., Any] | None = None
+        self.has_vjp = False
         self.variant: Callable[..., Any] | None = None
         self.variant_names: frozenset[str] = frozenset()
         self.validate: Callable[..., Any] | None = None
@@ -142,6 +143,7 @@ class Op:
         if unknown:
             raise ValueError(f"{self.name}: a gradient is given for {unknown}, which are no parameters")
         self.formulas.update(formulas)
+        self.has_vjp = True
 
     def joint_vjp(self, formula: Callable[..., Any]) -> Callable[..., Any]:
         """Give all gradients in one function ``(xp, g, needs, ...)`` that returns one entry a tensor parameter.
@@ -150,6 +152,7 @@ class Op:
         cotangents as ``g``, with None for outputs that nothing was computed from.
         """
         self.joint = formula
+        self.has_vjp = True
         return formula
 
     def keywords(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,10 +183,6 @@ class Op:
         """Give the in-place form its own decomposition ``function(xp, target, ...)``, which returns ``target``."""
         self.inplace_body = function
         return function
-
-    @property
-    def has_vjp(self) -> bool:
-        return bool(self.formulas) or self.joint is not None
 
     # -- arguments -----------------------------------------------------------------------------------------------
 
