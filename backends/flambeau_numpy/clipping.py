@@ -18,7 +18,7 @@ _PIECE = 16384
 
 def total_norm(tensors: Sequence[Array], ord: float = 2) -> Array:
     """The norm of the norms of arrays, see :func:`flambeau.ops.clipping.total_norm`."""
-    kind = numpy.float32
+    kind: Any = numpy.float32
     norms = []
     for array in tensors:
         flat = array.reshape(-1)
