@@ -22,6 +22,7 @@ from typing import Any
 import numpy
 
 from flambeau.ops.convolution import output_size, transposed_output_size
+from flambeau_array.convolution import check_operands, check_size
 from flambeau_numpy.elementwise import is_half
 from flambeau_numpy.reduction import float_sum
 
@@ -49,7 +50,7 @@ def convolution(
     Raises:
         RuntimeError: when channels, groups or sizes do not fit.
     """
-    _check(input, weight, bias, transposed, groups)
+    check_operands(input, weight, bias, transposed, groups)
     if is_half(input):
         wide = [None if a is None else a.astype(numpy.float32) for a in (input, weight, bias)]
         return convolution(*wide, stride, padding, dilation, transposed, output_padding, groups).astype(input.dtype)
@@ -58,11 +59,11 @@ def convolution(
     if transposed:
         extras = zip(entries, output_padding, strict=True)
         size = tuple([transposed_output_size(*entry, extra) for entry, extra in extras])
-        _check_size(size, input, weight)
+        check_size(size, input, weight)
         out = _scatter(input, weight, size, stride, padding, dilation, groups)
     else:
         size = tuple([output_size(*entry) for entry in entries])
-        _check_size(size, input, weight)
+        check_size(size, input, weight)
         out = _correlate(input, weight, size, stride, padding, dilation, groups)
     if bias is not None:
         flat = out.reshape(*out.shape[:2], -1)
@@ -103,39 +104,6 @@ def convolution_backward(
         dims = (0, *range(2, len(g.shape)))
         gb = float_sum(g, dims) if dtype.char in "fd" else numpy.add.reduce(g, dims, dtype)
     return gi, gw, gb
-
-
-def _check(input: Array, weight: Array, bias: Array | None, transposed: bool, groups: int) -> None:
-    shape, kernel = input.shape, weight.shape
-    name = "conv_transpose" if transposed else "conv"
-    name = f"{name}{len(kernel) - 2}d"
-    if len(shape) != len(kernel):
-        raise RuntimeError(
-            f"{name}: expected an input of {len(kernel)} dimensions (samples, channels, sizes) for the weight of shape "
-            f"{list(kernel)}, but got {list(shape)}"
-        )
-    expected = kernel[0] if transposed else kernel[1] * groups
-    if shape[1] != expected:
-        raise RuntimeError(
-            f"{name}: Given groups={groups}, weight of size {list(kernel)}, expected input{list(shape)} to have "
-            f"{expected} channels, but got {shape[1]} channels instead"
-        )
-    if kernel[0] % groups:
-        raise RuntimeError(f"{name}: the first size of the weight {list(kernel)} is not divisible by groups={groups}")
-    out_channels = kernel[1] * groups if transposed else kernel[0]
-    if bias is not None and bias.shape != (out_channels,):
-        raise RuntimeError(
-            f"{name}: Given weight of size {list(kernel)}, expected bias to be 1-dimensional with {out_channels} "
-            f"elements, but got bias of size {list(bias.shape)} instead"
-        )
-
-
-def _check_size(size: Size, input: Array, weight: Array) -> None:
-    if min(size, default=1) <= 0:
-        raise RuntimeError(
-            f"convolution: the kernel does not fit into the padded input: the input {list(input.shape)} with the "
-            f"weight {list(weight.shape)} gives an output of size {list(size)}"
-        )
 
 
 # -- columns -------------------------------------------------------------------------------------------------------

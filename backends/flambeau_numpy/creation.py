@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy
 
 from flambeau.dtypes import float8_e4m3fn, from_numpy_dtype, scalar_dtype
+from flambeau_array.creation import kernels, not_assignable
 
 Array = Any
 DType = Any
@@ -51,34 +51,6 @@ def _fill_wrapped(result: Array, fill_value: Any) -> None:
     result.fill(fill_value % (limits.max + 1))
 
 
-def arange(start: float, end: float, step: float = 1, dtype: DType = None, device: Any = None) -> Array:
-    """``start + i * step`` for as long as that is before ``end``.
-
-    Floating-point values are computed in float64 from i, so that no error builds up.
-
-    Raises:
-        RuntimeError: when ``step`` is 0 or leads away from ``end``.
-    """
-    if step == 0:
-        raise RuntimeError("arange: step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError(
-            f"arange: upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step {step}"
-        )
-    if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
-        own = numpy.dtype(numpy.int64) if dtype is None else dtype.numpy
-        return numpy.arange(start, end, step, numpy.int64).astype(own, copy=False)
-    own = numpy.dtype(numpy.float32) if dtype is None else dtype.numpy
-    values = numpy.arange(math.ceil((end - start) / step), dtype=numpy.float64)
-    numpy.multiply(values, step, values)
-    return numpy.add(values, start, values).astype(own, copy=False)
-
-
-def eye(n: int, m: int, dtype: DType, device: Any = None) -> Array:
-    """The (n, m) array with ones on the main diagonal and zeros elsewhere."""
-    return numpy.eye(n, m, dtype=dtype.numpy)
-
-
 def to_dtype(input: Array, dtype: DType) -> Array:
     """The elements cast to ``dtype``, or the array itself where that is its dtype already."""
     own = dtype.numpy
@@ -89,11 +61,6 @@ def to_dtype(input: Array, dtype: DType) -> Array:
     if dtype is float8_e4m3fn:
         input = numpy.clip(input, -448.0, 448.0)  # it has no infinity: as in PyTorch, what is too large is the largest
     return input.astype(own)
-
-
-def clone(input: Array) -> Array:
-    """A copy, contiguous in row-major order."""
-    return input.copy()
 
 
 def assign(target: Array, value: Any) -> Array:
@@ -107,29 +74,15 @@ def assign(target: Array, value: Any) -> Array:
     except ValueError:
         if not target.flags.writeable:
             raise RuntimeError("assign: the memory of the target is read-only") from None
-        raise RuntimeError(
-            f"assign: the shape {list(numpy.shape(value))} does not broadcast to {list(target.shape)}"
-        ) from None
+        raise not_assignable(numpy.shape(value), target.shape) from None
     return target
 
 
-def complex(real: Array, imag: Array) -> Array:
-    """The complex array with these real and imaginary parts, which broadcast."""
-    dtype = numpy.complex128 if real.dtype == numpy.float64 else numpy.complex64
-    result = numpy.empty(numpy.broadcast_shapes(real.shape, imag.shape), dtype)
-    result.real = real
-    result.imag = imag
-    return result
-
-
 KERNELS: dict[str, Callable[..., Any]] = {
+    **kernels(numpy),
     "full": full,
     "new_full": new_full,
     "full_like": full_like,
-    "arange": arange,
-    "eye": eye,
     "to_dtype": to_dtype,
-    "clone": clone,
     "assign": assign,
-    "complex": complex,
 }

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy
 
+from flambeau_array.indexing import check_index_shape, check_source_shape
+
 Array = Any
 
 
@@ -96,21 +98,12 @@ def _flat_positions(op: str, shape: tuple[int, ...], dim: int, index: Array) -> 
     if len(index.shape) <= 1 and len(shape) <= 1:
         check_indices(op, index, shape[0] if shape else 1, 0, RuntimeError)
         return index
-    if len(index.shape) != len(shape):
-        raise RuntimeError(
-            f"{op}: Index tensor must have the same number of dimensions as input tensor, got {list(index.shape)} for "
-            f"{list(shape)}"
-        )
+    check_index_shape(op, shape, dim, index.shape)
     check_indices(op, index, shape[dim], dim, RuntimeError)
     positions = None
     step = 1
     for d in range(len(shape) - 1, -1, -1):
         if d != dim:
-            if index.shape[d] > shape[d]:
-                raise RuntimeError(
-                    f"{op}: Size does not match at dimension {d}: expected index {list(index.shape)} to be no larger "
-                    f"than {list(shape)} apart from dimension {dim}"
-                )
             if index.shape[d] > 1:
                 own = (numpy.arange(index.shape[d]) * step).reshape((-1,) + (1,) * (len(shape) - 1 - d))
                 positions = own if positions is None else positions + own
@@ -134,8 +127,7 @@ def _sources(op: str, index: Array, src: Array) -> Array:
     """The part of ``src`` that ``index`` sends somewhere; a number stays a number."""
     if not hasattr(src, "shape") or src.shape == index.shape:
         return src
-    if len(src.shape) != len(index.shape) or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-        raise RuntimeError(f"{op}: index {list(index.shape)} is larger than src {list(src.shape)}")
+    check_source_shape(op, index.shape, src.shape)
     return src[tuple([slice(n) for n in index.shape])]
 
 
@@ -210,25 +202,6 @@ def nonzero(input: Array) -> Array:
     return numpy.stack(input.nonzero(), 1)
 
 
-def basic_index(input: Array, index: tuple[Any, ...]) -> Array:
-    """The view at ints, slices and Nones; 0-dim where nothing is left, not a scalar."""
-    return input[(*index, ...)]
-
-
-def basic_index_backward(g: Array, size: tuple[int, ...], index: tuple[Any, ...]) -> Array:
-    """Zeros with ``g`` at the place that :func:`basic_index` looks at."""
-    result = numpy.zeros(size, g.dtype)
-    result[index] = g
-    return result
-
-
-def slice_backward(g: Array, size: tuple[int, ...], dim: int, start: int, end: int, step: int = 1) -> Array:
-    """Zeros with ``g`` at the entries of a slice."""
-    result = numpy.zeros(size, g.dtype)
-    result[(*[slice(None)] * dim, slice(start, end, step))] = g
-    return result
-
-
 KERNELS: dict[str, Callable[..., Any]] = {
     "index": index,
     "index_put": index_put,
@@ -239,7 +212,4 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "embedding": embedding,
     "embedding_backward": embedding_backward,
     "nonzero": nonzero,
-    "basic_index": basic_index,
-    "basic_index_backward": basic_index_backward,
-    "slice_backward": slice_backward,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from flambeau_array.matmul import linear_mismatch, mismatch
 from flambeau_numpy.elementwise import is_half
 
 Array = Any
@@ -32,29 +33,7 @@ def matmul(input: Array, other: Array) -> Array:
                 return input.reshape(-1, shape[-1]).dot(other).reshape(*shape[:-1], other_shape[1])
         return numpy.matmul(input, other)
     except ValueError:
-        raise _mismatch(shape, other_shape) from None
-
-
-def _mismatch(shape: tuple[int, ...], other_shape: tuple[int, ...]) -> RuntimeError:
-    if not shape or not other_shape:
-        return RuntimeError(
-            "matmul: both arguments to matmul need to be at least 1D, but they are "
-            f"{len(shape)}D and {len(other_shape)}D"
-        )
-    inner = other_shape[-2] if len(other_shape) > 1 else other_shape[0]
-    if shape[-1] != inner:
-        if len(shape) == len(other_shape) == 2:
-            return RuntimeError(
-                "matmul: mat1 and mat2 shapes cannot be multiplied "
-                f"({shape[0]}x{shape[1]} and {other_shape[0]}x{other_shape[1]})"
-            )
-        return RuntimeError(
-            f"matmul: the shapes {list(shape)} and {list(other_shape)} cannot be multiplied: "
-            f"size {shape[-1]} does not match size {inner}"
-        )
-    return RuntimeError(
-        f"matmul: the batch dimensions of the shapes {list(shape)} and {list(other_shape)} do not broadcast"
-    )
+        raise mismatch(shape, other_shape) from None
 
 
 # OpenBLAS packs a transposed weight anew for every product. For few rows it is faster to turn them than the weight:
@@ -81,12 +60,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
         else:
             result = rows.dot(weight.T)
     except ValueError:
-        rows = math.prod(shape[:-1])
-        raise RuntimeError(
-            f"linear: mat1 and mat2 shapes cannot be multiplied ({rows}x{shape[-1]} and "
-            f"{weight.shape[-1]}x{math.prod(weight.shape[:-1])}): the input has the shape {list(shape)}, the weight "
-            f"{list(weight.shape)}"
-        ) from None
+        raise linear_mismatch(input, weight) from None
     if bias is not None:
         result = numpy.add(result, bias, result) if result.shape else numpy.add(result, bias)
     return result if len(shape) <= 2 else result.reshape(shape[:-1] + weight.shape[:-1])

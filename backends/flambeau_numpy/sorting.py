@@ -7,25 +7,12 @@ from typing import Any
 
 import numpy
 
+from flambeau_array import sorting
+
 Array = Any
 
 
-def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = False) -> tuple[Array, Array]:
-    """The elements along ``dim`` in order, and where each came from (int64)."""
-    if input.shape == ():
-        return input.copy(), numpy.zeros((), numpy.int64)
-    order = _order(input, dim, descending, stable)
-    return numpy.take_along_axis(input, order, dim), order
-
-
-def _order(input: Array, dim: int, descending: bool, stable: bool) -> Array:
-    kind = "stable" if stable else None
-    if not descending:
-        return input.argsort(dim, kind)
-    # The last of equals in the reversed array is the first in the array: turned around, the order is stable again.
-    back = tuple([slice(None, None, -1) if d == dim % len(input.shape) else slice(None) for d in range(input.ndim)])
-    order = input[back].argsort(dim, kind)[back]
-    return numpy.subtract(input.shape[dim] - 1, order)
+sort = sorting.sorter(numpy)
 
 
 def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Array, Array]:
@@ -34,9 +21,7 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     Raises:
         RuntimeError: when there are fewer than ``k``.
     """
-    n = input.shape[dim] if input.shape else 1
-    if not 0 <= k <= n:
-        raise RuntimeError(f"topk: selected index k out of range: k is {k}, dimension {dim} has size {n}")
+    n = sorting.check_k(k, input, dim)
     if not input.shape:
         return input.copy(), numpy.zeros((), numpy.int64)
     if 8 * k > n:  # then partitioning first saves nothing
@@ -71,12 +56,7 @@ def searchsorted(sorted_sequence: Array, input: Array, right: bool = False) -> A
     side = "right" if right else "left"
     if sorted_sequence.ndim == 1:
         return numpy.asarray(numpy.searchsorted(sorted_sequence, input, side))
-    if input.shape[:-1] != sorted_sequence.shape[:-1]:
-        raise RuntimeError(
-            "searchsorted: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
-            f"and input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and input "
-            f"value tensor {list(input.shape)}"
-        )
+    sorting.check_boundaries(sorted_sequence, input)
     result = numpy.empty(input.shape, numpy.int64)
     for row in numpy.ndindex(input.shape[:-1]):
         result[row] = numpy.searchsorted(sorted_sequence[row], input[row], side)

@@ -1,0 +1,89 @@
+"""Where elements are: dimensions merged, and the C++ that turns an element's number into its place in each array.
+
+Strides are in elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import cupy
+
+Shape = tuple[int, ...]
+Array = Any
+
+_SMALL = 1 << 31
+
+
+def element_strides(array: Array) -> Shape:
+    """An array's strides in elements."""
+    itemsize = array.itemsize
+    return tuple([step // itemsize for step in array.strides])
+
+
+@lru_cache(maxsize=8192)
+def broadcast_strides(shape: Shape, own: Shape, strides: Shape) -> Shape:
+    """The strides under which an array of shape ``own`` is seen as one of ``shape``."""
+    lead = len(shape) - len(own)
+    return (0,) * lead + tuple(0 if size == 1 else stride for size, stride in zip(own, strides, strict=True))
+
+
+@lru_cache(maxsize=8192)
+def merged(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Shape, ...]]:
+    """Shape and strides with the dimensions of size 1 left out and neighbours merged where all operands allow it."""
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for d, size in enumerate(shape):
+        if size == 1:
+            continue
+        own = [s[d] for s in strides]
+        if sizes and all(before[-1] == size * step for before, step in zip(steps, own, strict=True)):
+            sizes[-1] *= size
+            for before, step in zip(steps, own, strict=True):
+                before[-1] = step
+        else:
+            sizes.append(size)
+            for before, step in zip(steps, own, strict=True):
+                before.append(step)
+    return tuple(sizes), tuple(tuple(s) for s in steps)
+
+
+def index_type(shape: Shape, strides: Sequence[Shape]) -> str:
+    """``int`` where every place fits into it, which halves the cost of divisions."""
+    count = 1
+    for size in shape:
+        count *= size
+    reach = max([count] + [sum(abs(s) * (n - 1) for s, n in zip(own, shape, strict=True)) for own in strides])
+    return "long long" if reach >= _SMALL else "int"
+
+
+def place_parameters(prefix: str, rank: int, operands: int) -> list[str]:
+    """The kernel parameters that :func:`places` reads: sizes, then each operand's strides."""
+    sizes = [f"long long {prefix}size{d}" for d in range(rank)]
+    return sizes + [f"long long {prefix}step{i}_{d}" for i in range(operands) for d in range(rank)]
+
+
+def places(prefix: str, number: str, rank: int, names: Sequence[str], index: str) -> list[str]:
+    """C++ lines that add to each name the place of the element ``number`` of a shape of ``rank`` dimensions."""
+    if rank == 0:
+        return []
+    lines = [f"{{ {index} rest = {number}, d;"]
+    for dim in reversed(range(rank)):
+        if dim:
+            lines.append(f"d = rest % ({index}){prefix}size{dim}; rest /= ({index}){prefix}size{dim};")
+        else:
+            lines.append("d = rest;")
+        lines += [f"{name} += (long long)d * {prefix}step{i}_{dim};" for i, name in enumerate(names)]
+    return [*lines, "}"]
+
+
+def window(array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """What kernels of ours are given to see the memory from an array's first element on in another way, unchecked.
+
+    Args:
+        strides: in elements.
+    """
+    itemsize = array.itemsize
+    return cupy.ndarray(tuple(shape), array.dtype, array.data, tuple([step * itemsize for step in strides]))
