@@ -10,17 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = "reference/"  # pages that `tools/api_pages.py` writes when the site is built
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=lambda page: page.name)
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=name_of)
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(RUNNER), str(page)], cwd=tmp_path, capture_output=True, text=True
@@ -29,11 +33,24 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     assert int(done.stdout.splitlines()[-1]) == page.read_text().count("```python\n")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+    """To a file and, in a page, to one of its headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        if target.startswith(("http", REFERENCE, f"../{REFERENCE}")):  # those pages are tried in test_site.py
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name} links to {target}, which is not there"
+        if anchor:
+            assert anchor in headings(file), f"{page.name} links to {target}#{anchor}: no such heading"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
 def test_runner_compares_output(tmp_path: Path) -> None:
@@ -59,5 +76,5 @@ def test_every_extra_is_in_the_readme() -> None:
 
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     readme = (ROOT / "README.md").read_text()
-    for extra in set(extras) - {"test", "lint", "types"}:  # parts of `dev`
+    for extra in set(extras) - {"test", "lint", "types", "docs"}:  # parts of `dev`
         assert f"`{extra}`" in readme, f"README.md does not mention the extra {extra!r}"
