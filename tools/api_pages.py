@@ -121,7 +121,10 @@ def _entries(holder: Any) -> list[Entry]:
     members = dict(_own_members(holder) if isinstance(holder, type) else _public(holder))
     forms: dict[Any, list[str]] = {}
     for name, value in members.items():
-        forms.setdefault(_op(value) or name, []).append(name)
+        op = _op(value)
+        if op is not None and name.endswith("_") and name[:-1] in members:
+            op = _op(members[name[:-1]]) or name[:-1]
+        forms.setdefault(op or name, []).append(name)
     entries = []
     for op, names in forms.items():
         plain = [name for name in names if not name.endswith("_")] or names

@@ -29,6 +29,7 @@ BROUGHT = {
     "examples.md": "examples/README.md",
     "benchmarks.md": "benchmarks/results/README.md",
 }
+PAGES = {source: page for page, source in BROUGHT.items()}
 REFERENCE = "reference/"
 
 
@@ -40,9 +41,16 @@ def on_files(files: Files, *, config: Any) -> Files:
         written = api_pages.pages([page.removeprefix(REFERENCE).removesuffix(".md") for page in listed])
     for name, text in written.items():
         files.append(File.generated(config, REFERENCE + name, content=text))
-    for page, source in BROUGHT.items():
-        files.append(File.generated(config, page, content=_brought(source, files)))
+    there = {f"docs/{file.src_uri}": file.src_uri for file in files} | PAGES
+    for place, source in BROUGHT.items():
+        text = _relinked((ROOT / source).read_text("utf-8"), source, place, there)
+        files.append(File.generated(config, place, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Lead the links of `docs/` to files that are brought here to the pages that they became."""
+    return _relinked(markdown, f"docs/{page.file.src_uri}", page.file.src_uri, PAGES)
 
 
 def on_post_build(*, config: Any) -> None:
@@ -67,14 +75,17 @@ def _pages_of(nav: Any) -> list[str]:
     return [page for part in parts for page in _pages_of(part)]
 
 
-def _brought(source: str, files: Files) -> str:
-    there = {f"docs/{file.src_uri}": file.src_uri for file in files} | {path: page for page, path in BROUGHT.items()}
+def _relinked(text: str, source: str, place: str, there: dict[str, str]) -> str:
+    """The text of the file ``source`` of the repository as the page ``place``, linked to the pages that files became.
+
+    What else a page of `docs/` links to is left to MkDocs to judge; what else another file links to is plain text.
+    """
 
     def relinked(match: re.Match[str]) -> str:
-        text, target, anchor = match.groups(default="")
-        if re.match(r"\w+:", target):
-            return match[0]
+        words, target, anchor = match.groups(default="")
         page = there.get(posixpath.normpath(posixpath.join(posixpath.dirname(source), target)))
-        return f"[{text}]({page}{anchor})" if page else text
+        if page is not None:
+            return f"[{words}]({posixpath.relpath(page, posixpath.dirname(place) or '.')}{anchor})"
+        return match[0] if source.startswith("docs/") else words
 
-    return re.sub(r"\[([^\]]+)\]\(([^)#]+)(#[^)]*)?\)", relinked, (ROOT / source).read_text("utf-8"))
+    return re.sub(r"\[([^\]]+)\]\((?!\w+:)([\w./-]+)(#[^)]*)?\)", relinked, text)

@@ -24,7 +24,7 @@ INTRODUCTION = """\
 
 Written by `tools/make_reference.py` from the declarations in `core/flambeau/ops/`; `tox -e fix` writes it anew.
 
-There are {total} ops. The {primitives} **primitives** are what a [backend](plugins.md#what-a-backend-must-have)
+There are {total} ops. The {primitives} **primitives** are what a [backend](plugins/backend.md#what-a-backend-must-have)
 must have kernels for; every other op is computed from them, unless a plugin has a kernel for it. *Inline* ones are
 always computed from others. *View* means that the result shares the input's memory, *in place* that there is a form
 with a trailing underscore as well, *internal* that the op is not a public function: other ops call it.

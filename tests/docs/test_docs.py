@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,17 +65,25 @@ def test_runner_compares_output(tmp_path: Path) -> None:
 def test_every_hook_is_in_the_guide() -> None:
     from flambeau import hookspec
 
-    guide = (ROOT / "docs" / "plugins.md").read_text()
+    guide = (ROOT / "docs" / "plugins" / "contract.md").read_text()
     hooks = [name for name in vars(hookspec) if name.startswith("flambeau_")]
     assert hooks
     for name in hooks:
-        assert f"| `{name}(" in guide, f"docs/plugins.md does not list the hook {name}"
+        assert f"| `{name}(" in guide, f"docs/plugins/contract.md does not list the hook {name}"
 
 
-def test_every_extra_is_in_the_readme() -> None:
-    import tomllib
-
+@pytest.mark.parametrize("page", ["README.md", "docs/settings.md"])
+def test_every_extra_is_listed(page: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    readme = (ROOT / "README.md").read_text()
+    text = (ROOT / page).read_text()
     for extra in set(extras) - {"test", "lint", "types", "docs"}:  # parts of `dev`
-        assert f"`{extra}`" in readme, f"README.md does not mention the extra {extra!r}"
+        assert f"`{extra}`" in text, f"{page} does not mention the extra {extra!r}"
+
+
+def test_every_environment_variable_is_listed() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    sources = [source for where in ("core", "backends", "plugins") for source in (ROOT / where).rglob("*.py")]
+    named = {name for source in sources for name in re.findall(r'"(FLAMBEAU_[A-Z_]+)"', source.read_text())}
+    assert {"FLAMBEAU_DEVICE", "FLAMBEAU_OPENCL_PLATFORM"} <= named
+    for name in named - {"FLAMBEAU_PLUGIN_API"}:  # a constant of plugins
+        assert f"| `{name}` |" in text, f"docs/settings.md does not list {name}"
