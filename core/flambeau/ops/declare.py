@@ -255,10 +255,11 @@ class Op:
             default = "" if p.default is REQUIRED else f" = {p.default!r}"
             parts.append(f"{p.name}: {p.annotation}{default}")
         if self.variant is not None:
-            code, kinds, defaults = self.variant.__code__, self.variant.__annotations__, self.variant.__kwdefaults__
             parts += [] if starred else ["*"]
+            code, kinds = self.variant.__code__, self.variant.__annotations__
+            defaults = self.variant.__kwdefaults__ or {}
             for name in code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]:
-                default = f" = {defaults[name]!r}" if name in (defaults or {}) else ""
+                default = f" = {defaults[name]!r}" if name in defaults else ""
                 parts.append(f"{name}: {kinds.get(name, 'Any')}{default}")
         returned = self.body.__annotations__.get("return", "Tensor").replace("Spec", "Tensor")  # of a shape rule
         return f"({', '.join(parts)}) -> {returned}"
