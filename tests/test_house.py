@@ -115,7 +115,7 @@ def test_environments_that_documents_name_are_in_tox_ini() -> None:
     tox = ConfigParser()
     tox.read(ROOT / "tox.ini")
     environments = {section.removeprefix("testenv:") for section in tox.sections()}
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for command in re.findall(r"tox -e (\w+)", document.read_text()):
             assert command in environments, f"{document.name} names the tox environment {command!r}"
 

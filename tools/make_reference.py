@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "core"))
 
 import flambeau  # noqa: E402
+from docstring_markdown import inline  # noqa: E402
 from flambeau.ops.declare import OPS, Op  # noqa: E402
 
 PAGE = ROOT / "docs" / "ops.md"
@@ -23,7 +24,7 @@ INTRODUCTION = """\
 
 Written by `tools/make_reference.py` from the declarations in `core/flambeau/ops/`; `tox -e fix` writes it anew.
 
-There are {total} ops. The {primitives} **primitives** are what a [backend](plugins.md#what-a-backend-must-have)
+There are {total} ops. The {primitives} **primitives** are what a [backend](plugins/backend.md#what-a-backend-must-have)
 must have kernels for; every other op is computed from them, unless a plugin has a kernel for it. *Inline* ones are
 always computed from others. *View* means that the result shares the input's memory, *in place* that there is a form
 with a trailing underscore as well, *internal* that the op is not a public function: other ops call it.
@@ -49,7 +50,7 @@ def reference() -> str:
 def _title(module: str) -> str:
     doc = importlib.import_module(module).__doc__ or ""
     theme = module.rpartition(".")[2]
-    first = " ".join(doc.strip().split("\n\n")[0].split()).rstrip(".")
+    first = inline(" ".join(doc.strip().split("\n\n")[0].split()).rstrip("."))
     return f"{theme}: {first}" if first else theme
 
 
@@ -60,7 +61,7 @@ def _entry(op: Op) -> str:
     marks += ["view"] if op.view else []
     marks += ["in place"] if op.inplace else []
     marks += [] if _is_public(op) else ["internal"]
-    summary = " ".join(inspect.cleandoc(op.doc).split("\n\n")[0].split())
+    summary = inline(" ".join(inspect.cleandoc(op.doc).split("\n\n")[0].split()))
     return f"* `{op.name}{op.signature()}`  \n  {', '.join(marks)}. {summary}".rstrip()
 
 

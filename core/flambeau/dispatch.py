@@ -21,14 +21,16 @@ from flambeau.dtypes import USUAL, dtype
 from flambeau.offers import check_backend, check_offer, warn_of_ties, warn_of_unknown
 from flambeau.ops.declare import OPS, Op
 
+__all__ = ["Backend", "available", "backends", "kernel_origins", "over"]
+
 Kernel = Callable[..., Any]
 
 
 class Backend:
     """A device type: where arrays live, and the kernels that compute on them.
 
-    A subclass gives ``name`` and ``array_type``, the methods below and, from :meth:`kernels`, every primitive (the
-    table in ``docs/plugins.md``). Composites run through their decompositions unless :meth:`kernels` has them too.
+    A subclass gives ``name`` and ``array_type``, the methods below and, from :meth:`kernels`, every primitive
+    (``docs/ops.md`` has them). Composites run through their decompositions unless :meth:`kernels` has them too.
 
     Attributes:
         name: the device type, ``"cpu"``, ``"opencl"`` ...

@@ -89,9 +89,11 @@ def flambeau_models() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty
 def flambeau_datasets() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return datasets for the catalogue: ``{name: class or function that builds the dataset}``.
 
-    @hookimpl
-    def flambeau_datasets():
-        return {"digits": Digits}
+    Called by :mod:`flambeau.catalogue`, when a dataset is asked for or listed.
+
+        @hookimpl
+        def flambeau_datasets():
+            return {"digits": Digits}
     """
 
 
@@ -109,11 +111,13 @@ def flambeau_file_formats() -> Mapping[str, tuple[Callable[..., None], Callable[
 
 @hookspec
 def flambeau_communication_backends() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-    """Return communication backends for ``flambeau.distributed``: ``{name: class}``.
+    """Return communication backends: ``{name: class}``.
 
-    @hookimpl
-    def flambeau_communication_backends():
-        return {"mpi": MPIBackend}
+    Called by ``flambeau.distributed``, once it is there.
+
+        @hookimpl
+        def flambeau_communication_backends():
+            return {"mpi": MPIBackend}
     """
 
 

@@ -17,6 +17,8 @@ import pluggy
 
 from flambeau import hookspec
 
+__all__ = ["PluginInfo", "infos", "register", "unregister"]
+
 GROUP = "flambeau"
 
 

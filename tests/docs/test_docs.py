@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = "reference/"  # pages that `tools/api_pages.py` writes when the site is built
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=lambda page: page.name)
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=name_of)
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(RUNNER), str(page)], cwd=tmp_path, capture_output=True, text=True
@@ -29,11 +34,24 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     assert int(done.stdout.splitlines()[-1]) == page.read_text().count("```python\n")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+    """To a file and, in a page, to one of its headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        if target.startswith(("http", REFERENCE, f"../{REFERENCE}")):  # those pages are tried in test_site.py
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name} links to {target}, which is not there"
+        if anchor:
+            assert anchor in headings(file), f"{page.name} links to {target}#{anchor}: no such heading"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
 def test_runner_compares_output(tmp_path: Path) -> None:
@@ -47,17 +65,25 @@ def test_runner_compares_output(tmp_path: Path) -> None:
 def test_every_hook_is_in_the_guide() -> None:
     from flambeau import hookspec
 
-    guide = (ROOT / "docs" / "plugins.md").read_text()
+    guide = (ROOT / "docs" / "plugins" / "contract.md").read_text()
     hooks = [name for name in vars(hookspec) if name.startswith("flambeau_")]
     assert hooks
     for name in hooks:
-        assert f"| `{name}(" in guide, f"docs/plugins.md does not list the hook {name}"
+        assert f"| `{name}(" in guide, f"docs/plugins/contract.md does not list the hook {name}"
 
 
-def test_every_extra_is_in_the_readme() -> None:
-    import tomllib
-
+@pytest.mark.parametrize("page", ["README.md", "docs/settings.md"])
+def test_every_extra_is_listed(page: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    readme = (ROOT / "README.md").read_text()
-    for extra in set(extras) - {"test", "lint", "types"}:  # parts of `dev`
-        assert f"`{extra}`" in readme, f"README.md does not mention the extra {extra!r}"
+    text = (ROOT / page).read_text()
+    for extra in set(extras) - {"test", "lint", "types", "docs"}:  # parts of `dev`
+        assert f"`{extra}`" in text, f"{page} does not mention the extra {extra!r}"
+
+
+def test_every_environment_variable_is_listed() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    sources = [source for where in ("core", "backends", "plugins") for source in (ROOT / where).rglob("*.py")]
+    named = {name for source in sources for name in re.findall(r'"(FLAMBEAU_[A-Z_]+)"', source.read_text())}
+    assert {"FLAMBEAU_DEVICE", "FLAMBEAU_OPENCL_PLATFORM"} <= named
+    for name in named - {"FLAMBEAU_PLUGIN_API"}:  # a constant of plugins
+        assert f"| `{name}` |" in text, f"docs/settings.md does not list {name}"

@@ -254,7 +254,15 @@ class Op:
                 starred = True
             default = "" if p.default is REQUIRED else f" = {p.default!r}"
             parts.append(f"{p.name}: {p.annotation}{default}")
-        return f"({', '.join(parts)}) -> {self.body.__annotations__.get('return', 'Tensor')}"
+        if self.variant is not None:
+            parts += [] if starred else ["*"]
+            code, kinds = self.variant.__code__, self.variant.__annotations__
+            defaults = self.variant.__kwdefaults__ or {}
+            for name in code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]:
+                default = f" = {defaults[name]!r}" if name in defaults else ""
+                parts.append(f"{name}: {kinds.get(name, 'Any')}{default}")
+        returned = self.body.__annotations__.get("return", "Tensor").replace("Spec", "Tensor")  # of a shape rule
+        return f"({', '.join(parts)}) -> {returned}"
 
     def __repr__(self) -> str:
         return f"<op {self.name}{self.signature()}>"
@@ -330,6 +338,7 @@ def elementwise(
             differentiable=differentiable,
             public=public,
         )
+        shape_rule.__module__ = function.__module__  # the reference lists ops by the file that declares them
         op.body = shape_rule
         return op
 
