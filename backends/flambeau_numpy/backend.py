@@ -34,6 +34,7 @@ THEMES = (
     "normalization",
     "convolution",
     "pooling",
+    "recurrent",
     "random",
     "optimizer",
     "optimizer_adaptive",
