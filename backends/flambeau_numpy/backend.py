@@ -34,6 +34,7 @@ THEMES = (
     "normalization",
     "convolution",
     "pooling",
+    "dropout",
     "recurrent",
     "random",
     "optimizer",

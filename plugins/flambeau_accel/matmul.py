@@ -31,6 +31,10 @@ Kernel = Callable[..., Any]
 #: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs.
 WORTHWHILE = 400_000
 
+#: From this width on BLAS multiplies by a matrix that lies by rows faster than oneDNN does, which for some widths (3072,
+#: 5120) needs three times as long.
+WIDE = 1000
+
 
 def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
     """The matrix product of matrices or of equal batches of them; of a batch and a matrix as one large product."""
@@ -43,6 +47,8 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
         return fallback(input, other)
     if other.__class__ is Packed and len(shape) == 2 and input.flags.c_contiguous and other.flags.c_contiguous:
         return other.multiplied(input)
+    if len(other_shape) == 2 and other_shape[1] >= WIDE and other.flags.c_contiguous and input.size >= 64 * shape[-1]:
+        return fallback(input, other)
     if len(other_shape) == 2 and len(shape) > 2 and input.flags.c_contiguous:
         return _product(input.reshape(-1, shape[-1]), other, None).reshape(*shape[:-1], other_shape[1])
     if shape[:-2] != other_shape[:-2] or not _plain(input) or not _plain(other):

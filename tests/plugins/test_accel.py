@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import subprocess
 import sys
 import threading
@@ -330,3 +331,37 @@ def test_plugins_can_be_left_out() -> None:
         environment = {**_environment(), "FLAMBEAU_DISABLE_PLUGINS": disabled}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
         assert done.stdout.strip() == origin, done.stderr
+
+
+_FAULTS = """
+import resource, flambeau
+x = flambeau.ones(12 << 20)
+for _ in range(3):
+    y = x + 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    y = x + 1
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_large_arrays_find_the_memory_of_those_before_them() -> None:
+    """20 sums of 48 MB fault a page for each 4 KB (or 2 MB, with huge pages) of them, or hardly any."""
+    faults = []
+    for keep in ("1", "0"):
+        environment = {**_environment(), "FLAMBEAU_KEEP_MEMORY": keep}
+        done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, env=environment)
+        faults.append(int(done.stdout))
+    assert faults[0] < 20, faults
+    assert faults[1] >= 20 * 24, faults
+
+
+def test_settings_of_the_c_library_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flambeau_accel import memory
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
+    for name, value in (("MALLOC_TRIM_THRESHOLD_", "100"), ("GLIBC_TUNABLES", "x"), ("FLAMBEAU_KEEP_MEMORY", "0")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert memory.keep() is False
