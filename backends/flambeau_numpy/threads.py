@@ -27,10 +27,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def over_parts(work: Callable[[slice], None], size: int, step: int) -> None:
-    """Call ``work`` with the slices of length ``step`` that divide ``size`` elements, on as many threads as are set.
+def over_parts(work: Callable[[slice], None], size: int, step: int, width: int = 1) -> None:
+    """Call ``work`` with the slices of length ``step`` that divide ``size`` rows, on as many threads as are set.
 
-    The order is open. ``work`` must not call this function, and what it raises is raised here.
+    A row has ``width`` elements. The order is open. ``work`` must not call this function; what it raises is raised
+    here.
     """
     starts = iter(range(0, size, step))
 
@@ -38,7 +39,7 @@ def over_parts(work: Callable[[slice], None], size: int, step: int) -> None:
         for start in starts:  # each start is handed out once: the interpreter's lock is held meanwhile
             work(slice(start, min(start + step, size)))
 
-    threads = min(worker_threads(), -(-size // step)) if size >= PARALLEL else 1
+    threads = min(worker_threads(), -(-size // step)) if size * width >= PARALLEL else 1
     others = [_pool(threads - 1).submit(take) for _ in range(threads - 1)] if threads > 1 else []
     try:
         take()

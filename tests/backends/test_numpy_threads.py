@@ -106,3 +106,42 @@ def test_dropout_of_views_and_per_channel() -> None:
         found = K["apply_dropout"](input, uniform, 0.5)
         numpy.testing.assert_allclose(found, numpy.where(uniform >= 0.5, input * 2, 0))
     assert numpy.isnan(K["apply_dropout"](numpy.array([numpy.inf]), numpy.array([0.0]), 0.5)).all()  # inf * 0
+
+
+@pytest.mark.parametrize("call", [
+    ("gelu", "none"), ("gelu", "tanh"), ("erf",), ("softmax", 1), ("log_softmax", 1),
+], ids=str)  # fmt: skip
+def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> None:
+    x = RNG.standard_normal((600, 700)).astype("float32")
+    name, *settings = call
+    found = same_for_any_number(threads, lambda: K[name](x, *settings))
+    rows = [K[name](x[i : i + 1], *settings) for i in (0, 299, 599)]
+    numpy.testing.assert_allclose(found[[0, 299, 599]], numpy.concatenate(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["float32", "float16"])
+def test_steps_of_optimizers(threads: Callable[[int], None], name: str) -> None:
+    start = RNG.standard_normal((4, LARGE)).astype(name)
+
+    def adam() -> Any:
+        param, grad, average, square = (row.copy() for row in start)
+        square = numpy.abs(square)
+        K["adam_step"]([param], [grad], [average], [square], [], [3.0], 0.1, 0.9, 0.99, 1e-8, 0.01, False, False, True)
+        return param, average, square
+
+    def sgd() -> Any:
+        param, grad, velocity = (row.copy() for row in start[:3])
+        K["sgd_step"]([param], [grad], [velocity], 0.1, 0.9, 0.0, 0.01, True, False, False)
+        return param, velocity
+
+    wide = start.astype("float64")
+    found = same_for_any_number(threads, sgd)
+    velocity = 0.9 * wide[2] + wide[1] + 0.01 * wide[0]
+    tolerance = {"float32": 1e-5, "float16": 2e-2}[name]
+    numpy.testing.assert_allclose(found[1], velocity, tolerance, tolerance)
+    stepped = wide[0] - 0.1 * (wide[1] + 0.01 * wide[0] + 0.9 * velocity)
+    numpy.testing.assert_allclose(found[0], stepped, tolerance, tolerance)
+    found = same_for_any_number(threads, adam)
+    average, square = 0.9 * wide[2] + 0.1 * wide[1], 0.99 * abs(wide[3]) + 0.01 * wide[1] ** 2
+    change = 0.1 * average / (1 - 0.9**3) / (numpy.sqrt(square / (1 - 0.99**3)) + 1e-8)
+    numpy.testing.assert_allclose(found[0], wide[0] * 0.999 - change, tolerance, 10 * tolerance)
