@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from flambeau_numpy.blocks import ROW_BLOCK, in_blocks, row_blocks
+from flambeau_numpy.blocks import ROW_BLOCK, in_blocks, over_rows
 from flambeau_numpy.elementwise import clip, is_half
 from flambeau_numpy.error_function import double_erf, single_erf
 from flambeau_numpy.reduction import amax, float_sum
@@ -197,8 +197,11 @@ def _in_rows(function: Callable[..., Array]) -> Callable[..., Array]:
             if first.size <= ROW_BLOCK:
                 return function(*matrices, (1,)).reshape(shape).astype(dtype, copy=False)
             result = numpy.empty(matrices[0].shape, dtype)
-            for part in row_blocks(*result.shape):
+
+            def work(part: slice) -> None:
                 result[part] = function(*[matrix[part] for matrix in matrices], (1,))
+
+            over_rows(work, *result.shape)
             return result.reshape(shape)
         return function(*arrays, (dim,)).astype(dtype, copy=False)
 

@@ -34,6 +34,8 @@ THEMES = (
     "normalization",
     "convolution",
     "pooling",
+    "dropout",
+    "recurrent",
     "random",
     "optimizer",
     "optimizer_adaptive",

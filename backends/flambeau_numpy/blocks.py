@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy
 
+from flambeau_numpy.threads import over_parts
+
 Array = Any
 
 #: Elements of a part for functions of twenty passes and more. With less, the overhead of the calls shows.
@@ -30,14 +32,24 @@ def in_blocks(function: Callable[..., Array], *operands: Array, computed: Any = 
     result = numpy.empty(first.shape, first.dtype)
     flat = result.reshape(-1)
     flats = [numpy.ascontiguousarray(operand).reshape(-1) for operand in operands]
-    for start in range(0, flat.size, BLOCK):
-        part = slice(start, start + BLOCK)
+
+    def work(part: slice) -> None:
         flat[part] = function(*[operand[part].astype(computed, copy=False) for operand in flats])
+
+    over_parts(work, flat.size, BLOCK)
     return result
+
+
+def _step(width: int) -> int:
+    return max(1, ROW_BLOCK // max(width, 1))
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
     """Slices that divide the rows of a matrix into parts of about :data:`ROW_BLOCK` elements."""
-    step = max(1, ROW_BLOCK // max(width, 1))
-    for start in range(0, rows, step):
-        yield slice(start, start + step)
+    for start in range(0, rows, _step(width)):
+        yield slice(start, start + _step(width))
+
+
+def over_rows(work: Callable[[slice], None], rows: int, width: int) -> None:
+    """Call ``work`` with each of :func:`row_blocks`, in any order and on several threads."""
+    over_parts(work, rows, _step(width), width)

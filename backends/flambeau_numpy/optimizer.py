@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from flambeau_numpy.elementwise import is_half
+from flambeau_numpy.threads import PARALLEL, over_parts
 
 Array = Any
 
@@ -61,6 +62,18 @@ def _in_float32(step: Callable[..., None], arrays: Sequence[Array], written: int
         array[...] = result
 
 
+def update(step: Callable[..., None], arrays: Sequence[Array], *arguments: Any) -> None:
+    """Run ``step`` on a parameter and its state, the gradient last: 16-bit ones in float32, large ones in threads."""
+    first = arrays[0]
+    if is_half(first):
+        _in_float32(step, arrays, len(arrays) - 1, *arguments)
+    elif first.size >= PARALLEL and all(array.flags.c_contiguous for array in arrays):
+        flats = [array.reshape(-1) for array in arrays]
+        over_parts(lambda part: step([flat[part] for flat in flats], *arguments), first.size, 4 * BLOCK)
+    else:
+        step(arrays, *arguments)
+
+
 def sgd_step(
     params: Sequence[Array],
     grads: Sequence[Array],
@@ -77,10 +90,7 @@ def sgd_step(
     numbers = (lr, momentum, 1 - dampening, weight_decay)
     for i, param in enumerate(params):
         arrays = (param, momentum_buffers[i], grads[i]) if momentum else (param, grads[i])
-        if is_half(param):
-            _in_float32(_sgd, arrays, len(arrays) - 1, numbers, nesterov, maximize, first)
-        else:
-            _sgd(arrays, numbers, nesterov, maximize, first)
+        update(_sgd, arrays, numbers, nesterov, maximize, first)
 
 
 def _sgd(arrays: Sequence[Array], numbers: Sequence[float], nesterov: bool, maximize: bool, first: bool) -> None:
@@ -143,10 +153,7 @@ def adam_step(
         arrays = [param, exp_avgs[i], exp_avg_sqs[i], grads[i]]
         if amsgrad:
             arrays.insert(3, max_exp_avg_sqs[i])
-        if is_half(param):
-            _in_float32(_adam, arrays, len(arrays) - 1, numbers, maximize, decoupled)
-        else:
-            _adam(arrays, numbers, maximize, decoupled)
+        update(_adam, arrays, numbers, maximize, decoupled)
 
 
 def _adam(arrays: Sequence[Array], numbers: Sequence[float], maximize: bool, decoupled: bool) -> None:

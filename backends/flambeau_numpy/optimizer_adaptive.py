@@ -13,19 +13,10 @@ import numpy
 from numpy import add, divide, maximum, multiply, sqrt, subtract
 
 from flambeau.ops.optimizer import nadam_momentum, radam_rate
-from flambeau_numpy.elementwise import is_half
-from flambeau_numpy.optimizer import _in_blocks, _in_float32, _scratch
+from flambeau_numpy.optimizer import _in_blocks, _scratch, update
 
 Array = Any
 Arrays = Sequence[Array]
-
-
-def _update(step: Callable[..., None], arrays: Arrays, *arguments: Any) -> None:
-    """Run ``step`` on the parameter and its state, the gradient last; 16-bit ones in float32."""
-    if is_half(arrays[0]):
-        _in_float32(step, arrays, len(arrays) - 1, *arguments)
-    else:
-        step(arrays, *arguments)
 
 
 def _descent(param: Array, grad: Array, decay: Array, decays: bool, maximize: bool, scratch: Array) -> Array:
@@ -44,7 +35,7 @@ def _average(average: Array, value: Array, weight: Array, scratch: Array) -> Non
 def average_step(averages: Arrays, values: Arrays, weight: float) -> None:
     """Move averages by ``weight`` of the way to new values."""
     for arrays in zip(averages, values, strict=True):
-        _update(_averaging, arrays, (weight,))
+        update(_averaging, arrays, (weight,))
 
 
 def _averaging(arrays: Arrays, numbers: Sequence[float]) -> None:
@@ -70,7 +61,7 @@ def rmsprop_step(
     numbers = (lr, alpha, 1 - alpha, eps, weight_decay, momentum)
     lists = [params, square_avgs, *[own for own in (momentum_buffers, grad_avgs) if own], grads]
     for arrays in zip(*lists, strict=True):
-        _update(_rmsprop, arrays, numbers, bool(momentum_buffers), bool(grad_avgs), maximize)
+        update(_rmsprop, arrays, numbers, bool(momentum_buffers), bool(grad_avgs), maximize)
 
 
 def _rmsprop(arrays: Arrays, numbers: Sequence[float], heavy: bool, centered: bool, maximize: bool) -> None:
@@ -113,7 +104,7 @@ def adagrad_step(
 ) -> None:
     """One step of Adagrad."""
     for *arrays, step in zip(params, sums, grads, steps, strict=True):
-        _update(_adagrad, arrays, (lr / (1 + (step - 1) * lr_decay), eps, weight_decay), maximize)
+        update(_adagrad, arrays, (lr / (1 + (step - 1) * lr_decay), eps, weight_decay), maximize)
 
 
 def _adagrad(arrays: Arrays, numbers: Sequence[float], maximize: bool) -> None:
@@ -144,7 +135,7 @@ def adadelta_step(
     """One step of Adadelta."""
     numbers = (lr, rho, 1 - rho, eps, weight_decay)
     for arrays in zip(params, square_avgs, acc_deltas, grads, strict=True):
-        _update(_adadelta, arrays, numbers, maximize)
+        update(_adadelta, arrays, numbers, maximize)
 
 
 def _adadelta(arrays: Arrays, numbers: Sequence[float], maximize: bool) -> None:
@@ -184,7 +175,7 @@ def adamax_step(
     """One step of Adamax."""
     for *arrays, step in zip(params, exp_avgs, exp_infs, grads, steps, strict=True):
         numbers = (lr / (1 - beta1**step), 1 - beta1, beta2, eps, weight_decay)
-        _update(_adamax, arrays, numbers, maximize)
+        update(_adamax, arrays, numbers, maximize)
 
 
 def _adamax(arrays: Arrays, numbers: Sequence[float], maximize: bool) -> None:
@@ -228,7 +219,7 @@ def nadam_step(
         of_average = lr * root * following / (1 - product * following)
         decay = 1 - lr * weight_decay if decoupled else weight_decay
         numbers = (1 - beta1, 1 - beta2, eps * root, of_grad, of_average, decay)
-        _update(_nadam, arrays, numbers, bool(weight_decay), decoupled, maximize)
+        update(_nadam, arrays, numbers, bool(weight_decay), decoupled, maximize)
 
 
 def _nadam(arrays: Arrays, numbers: Sequence[float], decays: bool, decoupled: bool, maximize: bool) -> None:
@@ -266,7 +257,7 @@ def radam_step(
         rate, adaptive = radam_rate(lr, beta1, beta2, step)
         decay = 1 - lr * weight_decay if decoupled else weight_decay
         numbers = (1 - beta1, 1 - beta2, eps, rate, decay)
-        _update(_radam, arrays, numbers, adaptive, bool(weight_decay), decoupled, maximize)
+        update(_radam, arrays, numbers, adaptive, bool(weight_decay), decoupled, maximize)
 
 
 def _radam(

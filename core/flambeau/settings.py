@@ -18,6 +18,7 @@ __all__ = [
 
 # -- threads ---------------------------------------------------------------------------------------------------------
 
+_threads: int | None = None  # what set_num_threads was given
 _interop_threads: int | None = None
 
 
@@ -40,6 +41,16 @@ def get_num_threads() -> int:
         counts = [pool["num_threads"] for pool in pools.threadpool_info()]
         if counts:
             return int(max(counts))
+    return worker_threads()
+
+
+def worker_threads() -> int:
+    """How many threads a kernel written in Python divides large arrays among: quick to ask.
+
+    What :func:`set_num_threads` was given; before, what the environment says, or the number of CPUs.
+    """
+    if _threads is not None:
+        return _threads
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(name, "").isdigit():
             return max(1, int(os.environ[name]))
@@ -47,18 +58,21 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(int: int) -> None:
-    """Let the array library of the CPU use so many threads for one operation (``torch.set_num_threads``).
+    """Let the array library of the CPU, and kernels beside it, use so many threads for one operation.
 
-    Needs the package threadpoolctl; without it a warning says that nothing changes.
+    ``torch.set_num_threads``. For the array library it needs the package threadpoolctl; without it a warning says so.
 
     Raises:
         RuntimeError: when the number is not positive.
     """
+    global _threads
     _check_positive("set_num_threads", int)
+    _threads = int
     pools = _pools()
     if pools is None:
         warnings.warn(
-            "set_num_threads: nothing changes, for this needs the package threadpoolctl: pip install threadpoolctl "
+            "set_num_threads: products of matrices keep their threads, for to change these needs the package "
+            "threadpoolctl: pip install threadpoolctl "
             "(or set OPENBLAS_NUM_THREADS before the program starts)",
             stacklevel=2,
         )

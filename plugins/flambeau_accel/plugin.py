@@ -15,14 +15,18 @@ PRIORITY = 50
 
 @hookimpl
 def flambeau_kernels(device_type: str) -> list[tuple[int, Mapping[str, Callable[..., Any]]]]:
-    """The kernels, each over the one that it takes the place of; none where oneDNN is not installed."""
+    """The kernels, each over the one that it takes the place of; none where oneDNN is not installed.
+
+    From then on freed memory is kept (:mod:`flambeau_accel.memory`).
+    """
     if device_type != "cpu":
         return []
-    from flambeau_accel import library
+    from flambeau_accel import library, memory
 
     if not library.is_installed():
         return []
     library.load()
+    memory.keep()
     from flambeau.dispatch import over
 
     kernels: dict[str, Callable[..., Any]] = {}

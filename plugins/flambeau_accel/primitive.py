@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_void_p
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
@@ -111,14 +111,16 @@ class _Local(threading.local):
 
 _local = _Local()
 
+Built = TypeVar("Built", bound="Plan")
+
 #: How many plans a thread keeps; beyond that it begins anew.
 MAX_PLANS = 1024
 
 
-def plan_for(key: Any, build: Callable[[Runtime], Plan]) -> Plan:
+def plan_for(key: Any, build: Callable[[Runtime], Built]) -> Built:
     """The calling thread's plan for a key, which says all that the plan depends on."""
-    plans = _local.plans
-    plan = plans.get(key)
+    plans: dict[Any, Any] = _local.plans
+    plan: Built | None = plans.get(key)
     if plan is None:
         if len(plans) >= MAX_PLANS:
             plans.clear()
@@ -231,6 +233,10 @@ class Plan:
         self._step(primitive, given)
         for wanted, memory, operand in later:
             self._reorder(wanted, memory, operand.layout, operand.memory)
+
+    def reorder(self, source: Operand, target: Operand) -> None:
+        """Copy an operand into another's layout."""
+        self._reorder(source.layout, source.memory, target.layout, target.memory)
 
     def run(self, *arrays: Array) -> None:
         """Compute. The arrays have the shapes, strides and dtypes of the operands."""

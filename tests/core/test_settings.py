@@ -23,10 +23,12 @@ def test_number_of_threads_is_really_set() -> None:
 
 def test_without_threadpoolctl_the_call_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flambeau.settings._pools", lambda: None)
+    monkeypatch.setattr("flambeau.settings._threads", None)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     assert flambeau.get_num_threads() == 3
-    with pytest.warns(UserWarning, match="nothing changes, for this needs the package threadpoolctl"):
+    with pytest.warns(UserWarning, match="keep their threads, for to change these needs the package threadpoolctl"):
         flambeau.set_num_threads(2)
+    assert flambeau.get_num_threads() == 2
 
 
 def test_matmul_precision() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import subprocess
 import sys
 import threading
@@ -154,6 +155,44 @@ def test_products_pass_on_what_they_do_not_serve() -> None:
             KERNELS["matmul"](refuse, left, right)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_matrix_laid_out_for_many_products(transposed: bool) -> None:
+    weight = normal(40, 24) if not transposed else normal(24, 40).T
+    packed = KERNELS["for_products"](refuse, weight, 7)
+    numpy.testing.assert_array_equal(packed, weight)
+    for rows in (7, 7, 1, 13):  # the second time the copy is there
+        a = normal(rows, 40)
+        found = KERNELS["matmul"](refuse, a, packed)
+        assert type(found) is numpy.ndarray
+        numpy.testing.assert_allclose(found, a @ weight, rtol=1e-4, atol=1e-5)
+    for a, b in ((normal(7, 80)[:, ::2], packed), (normal(2, 3, 40), packed), (normal(3, 8), packed[::5])):
+        found = KERNELS["matmul"](below("matmul"), a, b)
+        assert type(found) is numpy.ndarray
+        numpy.testing.assert_allclose(found, a @ numpy.asarray(b), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_not_laid_out_for_many_products() -> None:
+    for matrix in (wide(normal(4, 5)), normal(4), normal(2, 3, 4)):
+        with pytest.raises(AssertionError, match="passed on"):
+            KERNELS["for_products"](refuse, matrix, 3)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_recurrent_layers_multiply_by_laid_out_weights(name: str) -> None:
+    """The same losses and gradients as in double precision, where nothing is laid out."""
+    layer = getattr(flambeau.nn, name)(24, 40)
+    x = flambeau.randn(6, 3, 24)
+    found = []
+    for dtype in (flambeau.float32, flambeau.float64):
+        layer.to(dtype)
+        layer.zero_grad()
+        inputs = x.detach().to(dtype).requires_grad_()
+        (layer(inputs)[0] ** 2).sum().backward()
+        found.append([inputs.grad.numpy(), *[p.grad.numpy() for p in layer.parameters()]])
+    for own, expected in zip(*found, strict=True):
+        numpy.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
+
+
 # -- activation, softmax, normalization, pooling -----------------------------------------------------------------------
 
 
@@ -292,3 +331,37 @@ def test_plugins_can_be_left_out() -> None:
         environment = {**_environment(), "FLAMBEAU_DISABLE_PLUGINS": disabled}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
         assert done.stdout.strip() == origin, done.stderr
+
+
+_FAULTS = """
+import resource, flambeau
+x = flambeau.ones(12 << 20)
+for _ in range(3):
+    y = x + 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    y = x + 1
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_large_arrays_find_the_memory_of_those_before_them() -> None:
+    """20 sums of 48 MB fault a page for each 4 KB (or 2 MB, with huge pages) of them, or hardly any."""
+    faults = []
+    for keep in ("1", "0"):
+        environment = {**_environment(), "FLAMBEAU_KEEP_MEMORY": keep}
+        done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, env=environment)
+        faults.append(int(done.stdout))
+    assert faults[0] < 20, faults
+    assert faults[1] >= 20 * 24, faults
+
+
+def test_settings_of_the_c_library_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flambeau_accel import memory
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
+    for name, value in (("MALLOC_TRIM_THRESHOLD_", "100"), ("GLIBC_TUNABLES", "x"), ("FLAMBEAU_KEEP_MEMORY", "0")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert memory.keep() is False

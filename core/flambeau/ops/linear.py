@@ -57,6 +57,20 @@ def _(input: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
     return input, weight, bias
 
 
+@composite(public=())
+def for_products(xp: Xp, input: Tensor, rows: int) -> Tensor:
+    """Return the matrix ``input``, laid out to be multiplied by (``x @ input``) many times in a row.
+
+    For kernels that multiply by one matrix at every step. A backend may keep what the products need of it with the
+    result, so nobody may write to ``input`` before the last of them.
+
+    Args:
+        input: (K, N).
+        rows: how many rows x has as a rule.
+    """
+    return xp.clone(input)
+
+
 def _rows(xp: Xp, x: Any, columns: int) -> Any:
     """``x`` as a matrix."""
     shape = (math.prod(x.shape) // columns if columns else math.prod(x.shape[:-1]), columns)

@@ -34,6 +34,11 @@ for _name, _shapes in (
         yield sample(make(*shapes[0]), make(*shapes[1]))
 
 
+@case("for_products", lambda x, rows: x, dtypes=FIELD)
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(2, 3), 4)
+
+
 @case("vdot", np.vdot, dtypes=FIELD)
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(3), make(3))

@@ -90,3 +90,29 @@ def _(make: Maker) -> Iterator[Sample]:
         yield sample(make(sum(sizes), INPUT), *state, *_weights(make, 4, HIDDEN, HIDDEN, bias), None, sizes, reverse)
     state, projection = (make(3, 1), make(3, HIDDEN)), make(1, HIDDEN)
     yield sample(make(ROWS, INPUT), *state, *_weights(make, 4, HIDDEN, 1, True), projection, SIZES, False)
+
+
+# The cotangents are checked with the gradients of the layers; these compare kernels with their decompositions.
+
+
+@case("gru_layer_backward", None, gradients=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for sizes, reverse, bias in ((SIZES, False, True), ((3, 3), True, False)):
+        rows = sum(sizes)
+        tensors = make(rows, INPUT), make(3, HIDDEN), *_weights(make, 3, HIDDEN, HIDDEN, bias), make(rows, HIDDEN)
+        yield sample(make(rows, HIDDEN), *tensors, sizes, reverse, (True,) * 4 + (bias, bias))
+
+
+@case("lstm_layer_backward", None, gradients=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for sizes, reverse, given in (
+        (SIZES, False, (True, True, False)), (SIZES, True, (True, False, True)), ((3, 3), True, (False, True, False)),
+    ):  # fmt: skip
+        for out, projection in ((HIDDEN, None), (1, make(1, HIDDEN))):
+            rows = sum(sizes)
+            results = make(rows, out), make(rows, HIDDEN), make(rows, 4 * HIDDEN, low=0.1, high=0.9)
+            widths = out, HIDDEN, 4 * HIDDEN
+            cotangents = [make(rows, width) if g else None for g, width in zip(given, widths, strict=True)]
+            layer = make(rows, INPUT), make(3, out), make(3, HIDDEN), *_weights(make, 4, HIDDEN, out, False)[:2]
+            needs = (True,) * 7 + (projection is not None,)
+            yield sample(*cotangents, *layer, projection, *results, sizes, reverse, needs)

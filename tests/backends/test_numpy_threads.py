@@ -1,0 +1,147 @@
+"""Large arrays on several threads: every element once, the same results for any number of threads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy
+import pytest
+
+import flambeau
+from flambeau import dispatch, settings
+from flambeau.dtypes import DTYPES
+from flambeau_numpy.backend import NumpyBackend
+from flambeau_numpy.threads import PARALLEL, over_parts
+
+dispatch.load(flambeau.device("cpu"))
+K = NumpyBackend().kernels()
+RNG = numpy.random.default_rng(0)
+LARGE = PARALLEL + 12_345
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    yield lambda count: monkeypatch.setattr(settings, "_threads", count)
+
+
+def same_for_any_number(threads: Callable[[int], None], compute: Callable[[], Any]) -> Any:
+    """What ``compute`` gives with 1, 2 and 4 threads, bit for bit the same."""
+    found = []
+    for count in (1, 2, 4):
+        threads(count)
+        found.append(compute())
+    for other in found[1:]:
+        numpy.testing.assert_array_equal(found[0], other)
+    return found[0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("size", [0, 1, 1000, LARGE])
+def test_every_element_is_in_one_part(threads: Callable[[int], None], count: int, size: int) -> None:
+    threads(count)
+    times = numpy.zeros(size, int)
+    workers = set()
+
+    def work(part: slice) -> None:
+        times[part] += 1
+        workers.add(threading.get_ident())
+
+    over_parts(work, size, 1000)
+    assert (times == 1).all()
+    assert len(workers) <= count
+    assert size == LARGE or workers <= {threading.get_ident()}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_a_part_raises_is_raised(threads: Callable[[int], None], count: int) -> None:
+    threads(count)
+
+    def work(part: slice) -> None:
+        if part.start >= LARGE // 2:
+            raise ValueError("in the second half")
+
+    with pytest.raises(ValueError, match="in the second half"):
+        over_parts(work, LARGE, 1000)
+
+
+def _in_child(queue: Any) -> None:
+    queue.put(K["random_uniform"]((LARGE,), DTYPES["float32"], 3, 0).sum())
+
+
+def test_a_forked_process_has_threads_of_its_own(threads: Callable[[int], None]) -> None:
+    threads(2)
+    expected = K["random_uniform"]((LARGE,), DTYPES["float32"], 3, 0).sum()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == expected
+    child.join(60)
+    assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [0, 7, 2**64 - 3])
+def test_uniform_numbers(threads: Callable[[int], None], name: str, offset: int) -> None:
+    found = same_for_any_number(threads, lambda: K["random_uniform"]((LARGE,), DTYPES[name], 9, offset))
+    generator = numpy.random.Generator(numpy.random.Philox(key=9, counter=offset))
+    numpy.testing.assert_array_equal(found, generator.random(LARGE, name))
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (7, 5), (LARGE,)])
+def test_dropout(threads: Callable[[int], None], name: str, shape: tuple[int, ...]) -> None:
+    x, uniform = RNG.standard_normal(shape).astype(name), RNG.random(shape, numpy.float32)
+    found = same_for_any_number(threads, lambda: K["apply_dropout"](numpy.asarray(x), numpy.asarray(uniform), 0.25))
+    assert found.dtype == name
+    numpy.testing.assert_allclose(found, numpy.where(uniform >= 0.25, x / 0.75, 0), rtol=1e-6)
+
+
+def test_dropout_of_views_and_per_channel() -> None:
+    x = RNG.standard_normal((4, 6, 5))
+    for input, uniform in ((x.transpose(2, 0, 1), RNG.random((5, 4, 6))), (x, RNG.random((4, 6, 1)))):
+        found = K["apply_dropout"](input, uniform, 0.5)
+        numpy.testing.assert_allclose(found, numpy.where(uniform >= 0.5, input * 2, 0))
+    assert numpy.isnan(K["apply_dropout"](numpy.array([numpy.inf]), numpy.array([0.0]), 0.5)).all()  # inf * 0
+
+
+@pytest.mark.parametrize("call", [
+    ("gelu", "none"), ("gelu", "tanh"), ("erf",), ("softmax", 1), ("log_softmax", 1),
+], ids=str)  # fmt: skip
+def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> None:
+    x = RNG.standard_normal((600, 700)).astype("float32")
+    name, *settings = call
+    found = same_for_any_number(threads, lambda: K[name](x, *settings))
+    rows = [K[name](x[i : i + 1], *settings) for i in (0, 299, 599)]
+    numpy.testing.assert_allclose(found[[0, 299, 599]], numpy.concatenate(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["float32", "float16"])
+def test_steps_of_optimizers(threads: Callable[[int], None], name: str) -> None:
+    start = RNG.standard_normal((4, LARGE)).astype(name)
+
+    def adam() -> Any:
+        param, grad, average, square = (row.copy() for row in start)
+        square = numpy.abs(square)
+        K["adam_step"]([param], [grad], [average], [square], [], [3.0], 0.1, 0.9, 0.99, 1e-8, 0.01, False, False, True)
+        return param, average, square
+
+    def sgd() -> Any:
+        param, grad, velocity = (row.copy() for row in start[:3])
+        K["sgd_step"]([param], [grad], [velocity], 0.1, 0.9, 0.0, 0.01, True, False, False)
+        return param, velocity
+
+    wide = start.astype("float64")
+    found = same_for_any_number(threads, sgd)
+    velocity = 0.9 * wide[2] + wide[1] + 0.01 * wide[0]
+    tolerance = {"float32": 1e-5, "float16": 2e-2}[name]
+    numpy.testing.assert_allclose(found[1], velocity, tolerance, tolerance)
+    stepped = wide[0] - 0.1 * (wide[1] + 0.01 * wide[0] + 0.9 * velocity)
+    numpy.testing.assert_allclose(found[0], stepped, tolerance, tolerance)
+    found = same_for_any_number(threads, adam)
+    average, square = 0.9 * wide[2] + 0.1 * wide[1], 0.99 * abs(wide[3]) + 0.01 * wide[1] ** 2
+    change = 0.1 * average / (1 - 0.9**3) / (numpy.sqrt(square / (1 - 0.99**3)) + 1e-8)
+    numpy.testing.assert_allclose(found[0], wide[0] * 0.999 - change, tolerance, 10 * tolerance)
