@@ -15,6 +15,7 @@ THEMES = (
     "elementwise",
     "creation",
     "reduction",
+    "cumulative",
     "shape",
     "indexing",
     "sorting",

@@ -307,7 +307,7 @@ def nonzero(input: Array) -> Array:
 
     The number is read back: the shape of the result depends on it.
     """
-    from flambeau_opencl.reduction import cumsum
+    from flambeau_opencl.cumulative import cumsum
 
     shape, runtime = input.shape, input.runtime
     if input.size == 0:

@@ -19,7 +19,7 @@ from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import assign, contiguous, to_dtype
 from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, preamble, unaligned
 from flambeau_opencl.maps import run
-from flambeau_opencl.reduction import places
+from flambeau_opencl.passes import places
 from flambeau_opencl.runtime import Runtime, kernel_name
 
 _HEAD = """
