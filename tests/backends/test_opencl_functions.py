@@ -6,7 +6,9 @@ import numpy
 import pytest
 
 pytest.importorskip("pyopencl")
-special = pytest.importorskip("scipy.special")
+pytest.importorskip("scipy")
+
+from scipy import special
 
 import flambeau
 from flambeau_opencl.backend import OpenCLBackend
