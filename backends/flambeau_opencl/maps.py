@@ -40,7 +40,7 @@ _ROWS_A_GROUP = 8
 #: The fewest and the most elements of contiguous arrays that a CPU's work-item takes.
 _SPANS = 16, 2048
 # What one turn of the loop writes no other reads, as with work-items.
-_INDEPENDENT = '_Pragma("clang loop vectorize(assume_safety)")'
+INDEPENDENT = '_Pragma("clang loop vectorize(assume_safety)")'
 
 
 @lru_cache(maxsize=8192)
@@ -234,7 +234,7 @@ def _source(
     if inner == "span":
         lines.append(f"    {index} begin = ({index})get_global_id(0) * ({index})span;")
         lines.append(f"    {index} end = count - begin < span ? ({index})count : begin + ({index})span;")
-        lines.append(f"    {_INDEPENDENT} for ({index} i = begin; i < end; ++i) {{")
+        lines.append(f"    {INDEPENDENT} for ({index} i = begin; i < end; ++i) {{")
     else:
         lines.append(f"    {index} i = get_global_id(0);")
         lines.append(f"    if (i >= ({index})count) return;")
@@ -259,7 +259,7 @@ def _row_places(inner: str, rank: int, index: str, operands: list[tuple[str, str
         else:
             lines.append("    d = rest;")
         lines += [f"    {place}{i}_ += (long)d * {place}_step{i}_{dim};" for _, place, i, _ in operands]
-    lines.append(f"    {_INDEPENDENT} for ({index} column = 0; column < ({index})size{rank - 1}; ++column) {{")
+    lines.append(f"    {INDEPENDENT} for ({index} column = 0; column < ({index})size{rank - 1}; ++column) {{")
     lines.append(f"    {index} i = row * ({index})size{rank - 1} + column;")
     step = {"c": "column", "s": "0"}
     for mode, (_, place, i, _) in zip(inner, operands, strict=True):
