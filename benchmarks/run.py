@@ -6,6 +6,7 @@ machine.
 
     python benchmarks/run.py --vs torch [--only WORDS] [--samples 15] [--threads N] [--json FILE]
     python benchmarks/run.py --vs plain             # Flambeau without its accelerator
+    python benchmarks/run.py --device opencl --vs torch,plain
 
 A sample is as many steps as take a twentieth of a second.
 """
@@ -46,19 +47,25 @@ def serve(library: str, name: str, threads: int, clock: Callable[[], float]) -> 
     if library == "torch":
         torch.set_num_threads(threads)
     torch.manual_seed(0)
-    torch.ones(2).sum().item()
+    ready = torch.ones(2).sum()
+    ready.item()
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            step()
+        if ready.device.type not in ("cpu", "meta"):
+            torch.accelerator.synchronize()  # kernels run while Python goes on
+
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = WORKLOADS[name](torch)
-    for _ in range(3):
-        step()
+    run(3)
     start = clock()
-    step()
+    run(1)
     count = max(1, round(SAMPLE_SECONDS / (clock() - start)))
     print("ready", flush=True)
     for _ in sys.stdin:
         start = clock()
-        for _ in range(count):
-            step()
+        run(count)
         elapsed = (clock() - start) / count
         peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024
         print(json.dumps([elapsed, peak]), flush=True)
@@ -67,10 +74,12 @@ def serve(library: str, name: str, threads: int, clock: Callable[[], float]) -> 
 class Peer:
     """A library's process."""
 
-    def __init__(self, label: str, name: str, threads: int, clock: str) -> None:
+    def __init__(self, label: str, name: str, threads: int, clock: str, device: str) -> None:
         library, extra = LIBRARIES[label]
         environment = {**os.environ, **extra}
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        if label == "flambeau":
+            environment["FLAMBEAU_DEVICE"] = device
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POCL_MAX_PTHREAD_COUNT"):
             environment[variable] = str(threads)
         # Kernels that an old OpenBLAS needed on this machine slow a current one down.
         environment.pop("OPENBLAS_CORETYPE", None)
@@ -103,8 +112,8 @@ class Peer:
 # -- the comparison --------------------------------------------------------------------------------------------------
 
 
-def compare(name: str, labels: list[str], samples: int, threads: int, clock: str) -> dict[str, Any]:
-    peers = [Peer(label, name, threads, clock) for label in labels]
+def compare(name: str, labels: list[str], samples: int, threads: int, clock: str, device: str) -> dict[str, Any]:
+    peers = [Peer(label, name, threads, clock, device) for label in labels]
     for _ in range(samples):
         for peer in peers:
             peer.sample()
@@ -113,24 +122,25 @@ def compare(name: str, labels: list[str], samples: int, threads: int, clock: str
     row: dict[str, Any] = {"workload": name}
     for label, peer in zip(labels, peers, strict=True):
         row[label] = {"milliseconds": statistics.median(peer.times) * 1e3, "peak MB": peer.memory}
-    if len(peers) > 1:
-        # Pair by pair, so that a machine whose speed drifts does not matter.
-        ratios = [b / a for a, b in zip(peers[0].times, peers[1].times, strict=True)]
-        row["times as fast"] = statistics.median(ratios)
+    # Pair by pair, so that a machine whose speed drifts does not matter.
+    ratios = [statistics.median(b / a for a, b in zip(peers[0].times, peer.times, strict=True)) for peer in peers[1:]]
+    if ratios:
+        row["times as fast"] = dict(zip(labels[1:], ratios, strict=True))
     return row
 
 
 def shown(row: dict[str, Any], labels: list[str]) -> str:
     cells = [f"{row['workload']:<56}"]
     cells += [f"{row[label]['milliseconds']:>11.3f} {row[label]['peak MB']:>7.0f}" for label in labels]
-    if "times as fast" in row:
-        cells.append(f"{row['times as fast']:>7.2f}")
+    cells += [f"{ratio:>7.2f}" for ratio in row.get("times as fast", {}).values()]
     return " ".join(cells)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vs", choices=[name for name in LIBRARIES if name != "flambeau"])
+    peers = [name for name in LIBRARIES if name != "flambeau"]
+    parser.add_argument("--vs", default="", help=f"one or more of {','.join(peers)}")
+    parser.add_argument("--device", default="cpu", help="Flambeau's, where it is not told to be 'plain'")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -143,22 +153,27 @@ def main() -> int:
         return 0
     from workloads import WORKLOADS
 
-    labels = ["flambeau", *([arguments.vs] if arguments.vs else [])]
-    print(" " * 56, *(f"{label + ' ms':>11} {'MB':>7}" for label in labels), "  times as fast" if arguments.vs else "")
+    others = [label for label in arguments.vs.split(",") if label]
+    for label in others:
+        if label not in peers:
+            parser.error(f"--vs: {label!r} is none of {', '.join(peers)}")
+    labels = ["flambeau", *others]
+    print(" " * 56, *(f"{label + ' ms':>11} {'MB':>7}" for label in labels), "  times as fast" if others else "")
     rows = []
     for name in WORKLOADS:
         if arguments.only.lower() in name.lower():
-            rows.append(compare(name, labels, arguments.samples, arguments.threads, arguments.clock))
+            rows.append(compare(name, labels, arguments.samples, arguments.threads, arguments.clock, arguments.device))
             print(shown(rows[-1], labels), flush=True)
-    if arguments.vs and rows:
-        mean = math.exp(statistics.fmean(math.log(row["times as fast"]) for row in rows))
-        print(f"geometric mean: {mean:.2f} times as fast as {arguments.vs}")
+    for label in others if rows else ():
+        mean = math.exp(statistics.fmean(math.log(row["times as fast"][label]) for row in rows))
+        print(f"geometric mean: {mean:.2f} times as fast as {label}")
     if arguments.json:
         machine = {
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "threads": arguments.threads,
             "clock": arguments.clock,
+            "device": arguments.device,
         }
         with open(arguments.json, "w") as file:
             json.dump({"date": time.strftime("%Y-%m-%d"), "machine": machine, "rows": rows}, file, indent=1)

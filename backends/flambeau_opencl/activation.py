@@ -1,7 +1,4 @@
-"""Activation functions and softmax, each one kernel.
-
-The rows of a softmax are computed by one work-item each, in the precision of the dtype, 16-bit floats in float32.
-"""
+"""Activation functions and softmax, each one kernel, in the precision of the dtype, 16-bit floats in float32."""
 
 from __future__ import annotations
 
@@ -10,9 +7,11 @@ from typing import Any
 
 from flambeau.dtypes import FLOATING, INTEGER, float32, float64
 from flambeau_opencl.array import Array, empty
-from flambeau_opencl.elements import ELEMENTS, unaligned
+from flambeau_opencl.creation import contiguous
+from flambeau_opencl.elements import ELEMENTS
 from flambeau_opencl.elementwise import in_place, pointwise
 from flambeau_opencl.maps import Number, run
+from flambeau_opencl.rows import each, run_rows
 
 relu = pointwise("relu", {FLOATING: "a > 0 || a != a ? a : 0", INTEGER: "a > 0 ? a : ({T})0"})
 sigmoid = pointwise("sigmoid", {FLOATING: "1 / (1 + exp(-a))"})
@@ -82,38 +81,19 @@ _BODIES = {
 }
 
 
-# On CPUs rows that lie in one piece are read as vectors, whose exponentials are several times as fast. The maximum
-# passes over NaN, which comes back with the sum.
-_VECTORS = """
-const __global {T} *in = p0 + x0;
-__global {T} *out = q0 + y0;
-long whole = n0 / {W} * {W};
-{T} lanes[{W}], m = -INFINITY, s = 0;
-{V} top = ({V})(-INFINITY), sum = 0;
-for (long j = 0; j < whole; j += {W}) {{ {V} v = AT(in, j); top = v > top ? v : top; }}
-*(unaligned *)lanes = top;
-for (int k = 0; k < {W}; ++k) m = fmax(m, lanes[k]);
-for (long j = whole; j < n0; ++j) m = fmax(m, in[j]);
-for (long j = 0; j < whole; j += {W}) {{ {V} e = exp(AT(in, j) - m); sum += e; {keep} }}
-*(unaligned *)lanes = sum;
-for (int k = 0; k < {W}; ++k) s += lanes[k];
-for (long j = whole; j < n0; ++j) s += exp(in[j] - m);
-{finish}
-"""
-_VECTOR_BODIES = {
+# The same along rows in one piece. The maximum passes over NaN, which comes back with the sum.
+_TOP = each("V v = L1; @m = v > @m ? v : @m;", "m:MAX")
+_ROWS = {
     "softmax": (
-        "AT(out, j) = e;",
-        "for (long j = 0; j < whole; j += {W}) AT(out, j) = AT(out, j) / s; "
-        "for (long j = whole; j < n0; ++j) out[j] = exp(in[j] - m) / s;",
+        f"{_TOP} T m = MAX(m); {each('V e = exp(L1 - m); @s += e; S0(e);', 's:SUM')} "
+        f"T s = SUM(s); {each('S0(L0 / s);')}"
     ),
     "log_softmax": (
-        "",
-        "s = log(s); for (long j = 0; j < whole; j += {W}) AT(out, j) = AT(in, j) - m - s; "
-        "for (long j = whole; j < n0; ++j) out[j] = in[j] - m - s;",
+        f"{_TOP} T m = MAX(m); {each('@s += exp(L1 - m);', 's:SUM')} T s = log(SUM(s)); {each('S0(L1 - m - s);')}"
     ),
+    "softmax_backward": f"{each('@s += L1 * L2;', 's:SUM')} T s = SUM(s); {each('S0((L1 - s) * L2);')}",
+    "log_softmax_backward": f"{each('@s += L1;', 's:SUM')} T s = SUM(s); {each('S0(L1 - exp(L2) * s);')}",
 }
-# The vector from an element of a row on.
-_AT = "\n#define AT(row, j) (*(__global unaligned *)((row) + (j)))\n"
 
 
 def without(array: Array, dim: int) -> Array:
@@ -129,6 +109,11 @@ def _in_rows(name: str) -> Callable[..., Array]:
         result = empty(first.runtime, first.shape, first.dtype)
         if not result.size:
             return result
+        if first.shape and dim % len(first.shape) == len(first.shape) - 1 and first.dtype in (float32, float64):
+            width = first.shape[-1]
+            flat = [contiguous(array).reshaped(first.size // width, width) for array in arrays]
+            run_rows(name, _ROWS[name], [result.reshaped(first.size // width, width)], flat)
+            return result
         if not first.shape:
             arrays = [array.window((1,), (0,), array.offset) for array in arrays]
             own = result.window((1,), (1,), 0)
@@ -137,22 +122,9 @@ def _in_rows(name: str) -> Callable[..., Array]:
         numbers: list[Number] = [("long", arrays[0].shape[dim]), ("long", arrays[0].strides[dim])]
         numbers += [("long", own.strides[dim])] + [("long", array.strides[dim]) for array in arrays[1:]]
         real = ELEMENTS[first.dtype].compute
-        if (
-            name in _VECTOR_BODIES
-            and first.runtime.is_cpu
-            and first.dtype in (float32, float64)
-            and (arrays[0].strides[dim] == own.strides[dim] == 1)
-        ):
-            keep, finish = _VECTOR_BODIES[name]
-            width = 8 if first.dtype is float32 else 4  # LLVM 14 fails to compile wider vectors for some CPUs
-            parts: dict[str, Any] = {"T": real, "V": f"{real}{width}", "W": width}
-            body = _VECTORS.format(**parts, keep=keep.format(**parts), finish=finish.format(**parts))
-            functions = unaligned(parts["V"], real) + _AT
-        else:
-            functions = ""
-            body = _BODIES[name].replace("{{", "{").replace("}}", "}").replace("{T}", real)
+        body = _BODIES[name].replace("{{", "{").replace("}}", "}").replace("{T}", real)
         raw = "r0 " + " ".join(f"a{i}" for i in range(len(arrays)))
-        run(name, body, [without(own, dim)], [without(array, dim) for array in arrays], numbers, raw, functions)
+        run(name, body, [without(own, dim)], [without(array, dim) for array in arrays], numbers, raw)
         return result
 
     kernel.__name__ = name

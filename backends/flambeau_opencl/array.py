@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import dtype, float64, from_numpy_dtype
+from flambeau_opencl.elements import ELEMENTS
 from flambeau_opencl.runtime import Runtime
 
 
@@ -100,8 +101,12 @@ def empty(runtime: Runtime, shape: Sequence[int], dtype: dtype) -> Array:
     """A new array whose values are not set.
 
     Raises:
-        RuntimeError: where the device has no double precision and the dtype needs it.
+        RuntimeError: where the device has no double precision and the dtype needs it, and for the 8-bit floats.
     """
+    if dtype not in ELEMENTS:
+        raise RuntimeError(
+            f"{runtime.device}: {dtype.name} is not held on OpenCL devices; convert it first, to float16 for instance"
+        )
     if not runtime.has_double and dtype.to_real() is float64:
         raise RuntimeError(
             f"{runtime.device}: {dtype.name} needs double precision, which {runtime.hardware.name.strip()} does not "

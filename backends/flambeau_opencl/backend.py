@@ -9,12 +9,13 @@ from typing import Any
 
 from flambeau.devices import device
 from flambeau.dispatch import Backend, load
-from flambeau.dtypes import DTYPES, dtype
+from flambeau.dtypes import dtype
 
 THEMES = (
     "elementwise",
     "creation",
     "reduction",
+    "cumulative",
     "shape",
     "indexing",
     "sorting",
@@ -86,12 +87,14 @@ class OpenCLBackend(Backend):
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
         """Every kernel, gathered from the modules in :data:`THEMES`."""
         from flambeau_opencl import array, runtime
+        from flambeau_opencl.elements import ELEMENTS
 
         self._arrays = array
+        held = {kind.name for kind in ELEMENTS}
         missing = set() if find_spec("ml_dtypes") else {"bfloat16"}
         if not all("cl_khr_fp64" in hardware.extensions for hardware in runtime.devices()):
             missing |= _DOUBLES
-        self.dtypes = frozenset(DTYPES) - missing
+        self.dtypes = frozenset(held - missing)
         gathered: dict[str, Callable[..., Any]] = {}
         for theme in THEMES:
             gathered.update(import_module(f"flambeau_opencl.{theme}").KERNELS)

@@ -22,7 +22,7 @@ from flambeau.ops.spec import broadcast_shapes
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.elements import ELEMENTS, cast
 from flambeau_opencl.elementwise import number
-from flambeau_opencl.maps import run
+from flambeau_opencl.maps import merged, run
 from flambeau_opencl.runtime import runtime
 
 
@@ -106,11 +106,45 @@ def to_dtype(input: Array, dtype: dtype) -> Array:
     return result
 
 
+# A tile of 16 by 16, so that what is read along one dimension and written along the other stays in the cache.
+_TURN = """
+long down = i / n5 % n4 * 16, right = i % n5 * 16;
+int rows = (int)min(n0 - down, 16L), columns = (int)min(n1 - right, 16L);
+for (int j = 0; j < rows; ++j)
+    for (int k = 0; k < columns; ++k) OUT0(y0 + j * n2 + k, IN0(x0 + j + k * n3));
+"""
+
+
 def clone(input: Array) -> Array:
     """A copy, contiguous in row-major order."""
     result = empty(input.runtime, input.shape, input.dtype)
+    if not (input.contiguous or not input.runtime.is_cpu) and _turned(result, input):
+        return result
     run("clone", "r0 = a0;", [result], [input])
     return result
+
+
+def _turned(target: Array, source: Array) -> bool:
+    """Copy ``source`` into the contiguous ``target`` in tiles, if its last dimension is not the one in one piece."""
+    shape, (own, other) = merged(target.shape, (target.strides, source.strides))
+    if len(shape) < 2 or other[-1] == 1 or 1 not in other[:-1]:
+        return False
+    along = other.index(1)
+    tall, wide = shape[along], shape[-1]
+    if tall < 16 or wide < 16:
+        return False
+    kept = [d for d in range(len(shape) - 1) if d != along]
+    tiles = -(-tall // 16), -(-wide // 16)
+    windows = [
+        array.window(
+            (*[shape[d] for d in kept], *tiles), (*[steps[d] for d in kept], 16 * steps[along], 16 * steps[-1]),
+            array.offset,
+        )
+        for array, steps in ((target, own), (source, other))
+    ]  # fmt: skip
+    numbers = [("long", n) for n in (tall, wide, own[along], other[-1], *tiles)]
+    run("turn", _TURN, windows[:1], windows[1:], numbers, "r0 a0")
+    return True
 
 
 def contiguous(input: Array) -> Array:

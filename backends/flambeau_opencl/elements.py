@@ -50,6 +50,9 @@ ELEMENTS: dict[dtype, Element] = {
     dtypes.int16: Element(dtypes.int16, "short"),
     dtypes.int32: Element(dtypes.int32, "int"),
     dtypes.int64: Element(dtypes.int64, "long"),
+    dtypes.uint16: Element(dtypes.uint16, "ushort"),
+    dtypes.uint32: Element(dtypes.uint32, "uint"),
+    dtypes.uint64: Element(dtypes.uint64, "ulong"),
     dtypes.float16: Element(dtypes.float16, "half", "float"),
     dtypes.bfloat16: Element(dtypes.bfloat16, "ushort", "float"),
     dtypes.float32: Element(dtypes.float32, "float"),
@@ -75,6 +78,8 @@ def cast(value: str, source: dtype, target: dtype) -> str:
         )
     if target.is_complex:
         return f"({wanted.compute})(({wanted.real})({value}), 0)"
+    if source.category == FLOATING and target is dtypes.uint64:
+        return f"(({value}) < 0 ? (ulong)(long)({value}) : (ulong)({value}))"
     if source.category == FLOATING and target.category < FLOATING:
         return f"({wanted.compute})(long)({value})"  # what does not fit wraps around, as on the CPU
     return value if own.compute == wanted.compute else f"({wanted.compute})({value})"

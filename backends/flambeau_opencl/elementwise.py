@@ -80,7 +80,7 @@ def pointwise(
         own = arrays[0].dtype
         expression = expressions.get(own.category)
         if expression is None:
-            raise RuntimeError(f"{name}: not implemented for {own.name} on the device type 'opencl'")
+            raise NotImplementedError(f"{name}: not implemented for {own.name} on the device type 'opencl'")
         if out is None:
             shape = arrays[0].shape
             for other in arrays[1:]:

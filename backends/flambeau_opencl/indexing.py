@@ -77,7 +77,9 @@ def addable(kind: dtype) -> dtype:
     """The dtype in which elements of ``kind`` can be added at places that repeat."""
     if kind in _ADDERS:
         return kind
-    return dtypes.float32 if kind.is_floating_point else int32
+    if kind.is_floating_point:
+        return dtypes.float32
+    return int32 if kind.itemsize < 4 else int64  # sums of unsigned numbers wrap around alike
 
 
 def put(target: Array, places: str, arrays: Sequence[Array], numbers: list[Number], shape: tuple[int, ...], value: Any,
@@ -307,7 +309,7 @@ def nonzero(input: Array) -> Array:
 
     The number is read back: the shape of the result depends on it.
     """
-    from flambeau_opencl.reduction import cumsum
+    from flambeau_opencl.cumulative import cumsum
 
     shape, runtime = input.shape, input.runtime
     if input.size == 0:

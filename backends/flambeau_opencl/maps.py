@@ -34,9 +34,13 @@ SCALARS: dict[str, Any] = {
 }
 
 _SMALL = 1 << 31
-#: The shortest rows that a work-item runs along, and how many of them a work-group takes.
+#: The shortest rows that a CPU's work-item runs along, and how many of them a work-group takes.
 _ROW = 8
 _ROWS_A_GROUP = 8
+#: The fewest and the most elements of contiguous arrays that a CPU's work-item takes.
+_SPANS = 16, 2048
+# What one turn of the loop writes no other reads, as with work-items.
+INDEPENDENT = '_Pragma("clang loop vectorize(assume_safety)")'
 
 
 @lru_cache(maxsize=8192)
@@ -67,31 +71,41 @@ def broadcast_strides(shape: Shape, own: Shape, strides: Shape) -> Shape:
 
 
 class _Plan:
-    """A way to visit a shape: which kernel, and the numbers it needs besides buffers and offsets."""
+    """A way to visit a shape: which kernel, and the numbers it needs besides buffers and offsets.
 
-    __slots__ = ("extents", "inner", "items", "modes", "rank", "wide")
+    Attributes:
+        units: how many work-items keep a CPU busy, each of which then runs along a row or a span; 0 for GPUs.
+    """
 
-    def __init__(self, shape: Shape, strides: tuple[Shape, ...], by_rows: bool) -> None:
+    __slots__ = ("extents", "group", "inner", "items", "modes", "rank", "wide")
+
+    def __init__(self, shape: Shape, strides: tuple[Shape, ...], units: int) -> None:
         sizes, steps = merged(shape, strides)
         count = 1
         for size in sizes:
             count *= size
         reach = max([count] + [sum(abs(s) * (n - 1) for s, n in zip(own, sizes, strict=True)) for own in steps])
         self.wide = reach >= _SMALL
-        if len(sizes) <= 1 and all(own in ((), (0,), (1,)) for own in steps):
-            # Contiguous operands ("c") and single elements ("s") only.
-            self.modes = "".join("c" if own == (1,) else "s" for own in steps) if sizes else "s" * len(steps)
-            self.rank = 0
-            self.inner = ""
-            self.items = count
-            self.extents: tuple[int, ...] = (count,)
-            return
-        # On a CPU a work-item runs along the last dimension: no divisions there, and known steps become vectors.
         self.inner = ""
         self.items = count
-        if by_rows and sizes[-1] >= _ROW:
+        self.group = 0
+        if len(sizes) <= 1 and all(own in ((), (0,), (1,)) for own in steps):
+            # Contiguous operands ("c") and single elements ("s") only.
+            self.modes = "".join("s" if own == (0,) else "c" for own in steps)
+            self.rank = 0
+            self.extents: tuple[int, ...] = (count,)
+            if units:
+                span = max(_SPANS[0], min(_SPANS[1], -(-count // units)))
+                self.inner = "span"
+                self.items = -(-count // span)
+                self.group = 1
+                self.extents = count, span
+            return
+        # On a CPU a work-item runs along the last dimension: no divisions there, and known steps become vectors.
+        if units and sizes[-1] >= _ROW:
             self.inner = "".join({0: "s", 1: "c"}.get(own[-1], "d") for own in steps)
             self.items = count // sizes[-1]
+            self.group = _ROWS_A_GROUP
         rank = 1
         while rank < len(sizes):
             rank *= 2
@@ -104,8 +118,8 @@ class _Plan:
 
 
 @lru_cache(maxsize=8192)
-def _plan(shape: Shape, strides: tuple[Shape, ...], by_rows: bool) -> _Plan:
-    return _Plan(shape, strides, by_rows)
+def _plan(shape: Shape, strides: tuple[Shape, ...], units: int) -> _Plan:
+    return _Plan(shape, strides, units)
 
 
 def run(
@@ -138,7 +152,7 @@ def run(
     operands = (*outputs, *inputs)
     runtime = operands[0].storage.runtime
     strides = tuple([a.strides if a.shape == shape else broadcast_strides(shape, a.shape, a.strides) for a in operands])
-    plan = _plan(shape, strides, runtime.is_cpu)
+    plan = _plan(shape, strides, runtime.units if runtime.is_cpu else 0)
     if complains is not None:
         numbers = [*numbers, ("long", runtime.checked(complains))]
     key = (
@@ -156,8 +170,7 @@ def run(
     args += [a.offset for a in operands]
     args += plan.extents
     args += [value for _, value in numbers]
-    local = _ROWS_A_GROUP if plan.inner else runtime.local_size
-    runtime.launch(own_name, kernel, (plan.items,), (local,), args)
+    runtime.launch(own_name, kernel, (plan.items,), (plan.group or runtime.local_size,), args)
 
 
 def _build(runtime: Runtime, name: str, key: Any, operands: int, complains: bool) -> tuple[str, Any]:
@@ -166,7 +179,7 @@ def _build(runtime: Runtime, name: str, key: Any, operands: int, complains: bool
     source = _source(
         own_name, body, modes, inner, rank, wide, set(raw.split()), functions, out_types, in_types, number_types
     )
-    extents = 1 if rank == 0 else 1 + rank * (1 + operands)
+    extents = 1 + (inner == "span") if rank == 0 else 1 + rank * (1 + operands)
     scalars = [None] * (operands + complains) + [numpy.int64] * (operands + extents)
     scalars += [SCALARS[kind] for kind in number_types]
     return own_name, runtime.build(own_name, source, scalars)
@@ -201,6 +214,8 @@ def _source(
         parameters.append("volatile __global long *words")
     parameters += [f"long {pointer}_offset{i}" for pointer, _, i, _ in operands]
     parameters.append("long count")
+    if inner == "span":
+        parameters.append("long span")
     if rank:
         parameters += [f"long size{d}" for d in range(rank)]
         parameters += [f"long {place}_step{i}_{d}" for _, place, i, _ in operands for d in range(rank)]
@@ -213,12 +228,17 @@ def _source(
         *[accessors("IN", i, f"p{i}", t) for i, t in enumerate(in_types)],
         functions,
         f"__kernel void {name}({', '.join(parameters)}) {{",
-        f"    {index} i = get_global_id(0);",
-        f"    if (i >= ({index})count) return;",
     ]
     if complains:
         lines.append(f"    long who = n{len(number_types) - 1};")
-    if inner:
+    if inner == "span":
+        lines.append(f"    {index} begin = ({index})get_global_id(0) * ({index})span;")
+        lines.append(f"    {index} end = count - begin < span ? ({index})count : begin + ({index})span;")
+        lines.append(f"    {INDEPENDENT} for ({index} i = begin; i < end; ++i) {{")
+    else:
+        lines.append(f"    {index} i = get_global_id(0);")
+        lines.append(f"    if (i >= ({index})count) return;")
+    if inner not in ("", "span"):
         lines += _row_places(inner, rank, index, operands)
     else:
         lines += _places(modes, rank, index, operands)
@@ -239,7 +259,7 @@ def _row_places(inner: str, rank: int, index: str, operands: list[tuple[str, str
         else:
             lines.append("    d = rest;")
         lines += [f"    {place}{i}_ += (long)d * {place}_step{i}_{dim};" for _, place, i, _ in operands]
-    lines.append(f"    for ({index} column = 0; column < ({index})size{rank - 1}; ++column) {{")
+    lines.append(f"    {INDEPENDENT} for ({index} column = 0; column < ({index})size{rank - 1}; ++column) {{")
     lines.append(f"    {index} i = row * ({index})size{rank - 1} + column;")
     step = {"c": "column", "s": "0"}
     for mode, (_, place, i, _) in zip(inner, operands, strict=True):

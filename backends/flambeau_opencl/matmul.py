@@ -1,6 +1,6 @@
 """Products of matrices.
 
-Three kernels: on a CPU each work-item computes a block of 4 rows by two vectors of columns, which live in registers;
+Three kernels: on a CPU each work-item computes a block of 6 rows by two vectors of columns, which live in registers;
 on a GPU a work-group of 16 by 16 computes a tile of 64 by 64 from pieces that it shares in local memory; integers and
 complex numbers go to one work-item an element.
 """
@@ -16,10 +16,10 @@ import numpy
 from flambeau.dtypes import dtype, float32, float64
 from flambeau.ops.spec import broadcast_shapes
 from flambeau_opencl.array import Array, empty
-from flambeau_opencl.creation import assign, contiguous, to_dtype
+from flambeau_opencl.creation import assign, clone, contiguous, to_dtype
 from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, preamble, unaligned
 from flambeau_opencl.maps import run
-from flambeau_opencl.reduction import places
+from flambeau_opencl.passes import places, vector_width
 from flambeau_opencl.runtime import Runtime, kernel_name
 
 _HEAD = """
@@ -27,23 +27,22 @@ _HEAD = """
 {types}
 __kernel void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __global {T} *restrict b,
                      long c_at, long a_at, long b_at, long rows, long columns, long inner,
-                     long a_row, long a_column, long b_row, long beta, {parameters}) {{
+                     long a_row, long a_column, long b_row, long b_panel, long beta, {parameters}) {{
     long batch = get_global_id(2);
     c_at += batch * rows * columns;
 {batches}
     c += c_at; a += a_at; b += b_at;
 """
 
-# The rows vary fastest, so that the columns of b stay in the cache while a passes by. What is read behind the end of a
-# row of b goes into lanes that are not stored. Vectors are read and written through a type without alignment: vload and
-# vstore are calls in PoCL, before which all sums go to memory (18 GFLOP/s instead of 78, where OpenBLAS reaches 98).
+# The rows vary fastest, so that the columns of b, a panel, stay in the cache while a passes by. What is read behind the
+# end of a row of b goes into lanes that are not stored. Vectors are read and written through a type without alignment:
+# vload and vstore are calls in PoCL, before which all sums go to memory (18 GFLOP/s instead of 78).
 _CPU = """
-    long row = get_global_id(0) * 4, column = get_global_id(1) * {N};
+    long row = get_global_id(0) * {R}, column = get_global_id(1) * {N};
     if (row >= rows || column >= columns) return;
-    int last = (int)min(rows - row, 4L) - 1, width = (int)min(columns - column, (long){N});
-    const __global {T} *a0 = a + row * a_row, *a1 = a0 + min(1, last) * a_row;
-    const __global {T} *a2 = a0 + min(2, last) * a_row, *a3 = a0 + min(3, last) * a_row;
-    const __global {T} *line = b + column;
+    int last = (int)min(rows - row, (long){R}) - 1, width = (int)min(columns - column, (long){N});
+    const __global {T} *a0 = a + row * a_row{pointers};
+    const __global {T} *line = b + get_global_id(1) * b_panel;
 {zeros}
     for (long k = 0, at = 0; k < inner; ++k, at += a_column, line += b_row) {{
 {products}
@@ -89,6 +88,13 @@ for (long k = 0; k < n2; ++k) {{
 }}
 r0 = total;
 """
+
+
+#: Rows of the block that a CPU's work-item computes: with two vectors of columns 12 sums of the 16 registers of AVX2.
+_ROWS = 6
+
+#: Elements from which on copying an operand into an order that suits the kernel pays (256 KB in float32).
+_PACKED = 1 << 16
 
 
 def matmul(input: Array, other: Array) -> Array:
@@ -159,8 +165,10 @@ def multiply(left: Array, right: Array, out: Array | None = None, add: bool = Fa
     if kind not in (float32, float64):
         _naive(left, right, result, batch)
         return result
-    if right.strides[-1] != 1 and columns > 1:
-        right = contiguous(right)
+    if not left.runtime.is_cpu:
+        right = contiguous(right) if right.strides[-1] != 1 and columns > 1 else right
+    elif left.strides[-1] != 1 and rows * inner >= _PACKED:
+        left = clone(left)
     if len(batch) and rows > 1 and len(right.shape) == 2 and _stacked(left):
         # One product instead of one for each matrix of the batch.
         left = left.window((math.prod(batch) * rows, inner), left.strides[-2:], left.offset)
@@ -209,8 +217,12 @@ def _tiled(
 ) -> None:
     kind = left.dtype
     rank = len(batch)
-    width = 8 if kind is float32 else 4
+    width = vector_width(kind)
     vectors = 2 if columns > width else 1
+    panel = width * vectors
+    b_row = right.strides[-2]
+    if runtime.is_cpu and columns > 1 and _wants_panels(right, rows, inner, columns):
+        right, b_row, panel = _panels(right, panel), panel, inner * panel
     key = ("matmul", kind, rank, runtime.is_cpu, vectors)
     found = runtime.kernels.get(key)
     if found is None:
@@ -218,23 +230,50 @@ def _tiled(
     name, kernel = found
     args: list[Any] = [result.storage.buffer, left.storage.buffer, right.storage.buffer]
     args += [result.offset, left.offset, right.offset, rows, columns, inner]
-    args += [left.strides[-2], left.strides[-1], right.strides[-2], int(add)]
+    args += [left.strides[-2], left.strides[-1], b_row, panel, int(add)]
     for own in (left, right):
         lead = rank - (len(own.shape) - 2)
         args += batch
         args += [0] * lead + [0 if n == 1 else s for n, s in zip(own.shape[:-2], own.strides[:-2], strict=True)][:rank]
     count = math.prod(batch)
     if runtime.is_cpu:
-        runtime.launch(name, kernel, (-(-rows // 4), -(-columns // (width * vectors)), count), (1, 1, 1), args)
+        runtime.launch(name, kernel, (-(-rows // _ROWS), -(-columns // (width * vectors)), count), (1, 1, 1), args)
     else:
         groups = (-(-columns // 64) * 16, -(-rows // 64) * 16, count)
         runtime.launch(name, kernel, groups, (16, 16, 1), args)
 
 
+def _wants_panels(right: Array, rows: int, inner: int, columns: int) -> bool:
+    """Whether a copy of ``right`` in panels pays: its rows lie far apart, or are no rows in memory at all."""
+    if right.strides[-1] != 1:
+        return True
+    return rows >= 32 and inner * columns >= _PACKED
+
+
+def _panels(right: Array, width: int) -> Array:
+    """A copy of matrices (..., inner, columns) as panels of ``width`` columns, each (inner, width) in one piece.
+
+    Returns:
+        (..., panels, inner * width). The lanes behind the last column hold whatever was there.
+    """
+    *batch, inner, columns = right.shape
+    *steps, row, column = right.strides
+    panels, rest = -(-columns // width), columns % width
+    result = empty(right.runtime, (*batch, panels, inner, width), right.dtype)
+    for first, count, wide in ((0, columns // width, width), (columns // width, 1, rest)):
+        if not count or not wide:
+            continue
+        source = right.window((*batch, count, inner, wide), (*steps, width * column, row, column),
+                              right.offset + first * width * column)  # fmt: skip
+        shape = (*batch, count, inner, wide)
+        run("panels", "r0 = a0;", [result.window(shape, result.strides, first * inner * width)], [source])
+    return result.reshaped(*batch, panels, inner * width)
+
+
 def _build(runtime: Runtime, kind: dtype, rank: int, vectors: int, key: Any) -> tuple[str, Any]:
     name = kernel_name("matmul", key)
     own = ELEMENTS[kind].compute
-    width = 8 if kind is float32 else 4
+    width = vector_width(kind)
     parameters = []
     lines: list[str] = []
     for operand in "ab":
@@ -244,19 +283,19 @@ def _build(runtime: Runtime, kind: dtype, rank: int, vectors: int, key: Any) -> 
         text = "\n".join(places(f"{operand}_at", rank, "batch"))
         lines.append(f"    {{\n{text.replace('size', operand + '_size').replace('step', operand + '_step')}\n    }}")
     source = (_HEAD + (_CPU if runtime.is_cpu else _GPU)).format(
-        preamble=preamble({kind}), name=name, T=own, N=width * vectors,
+        preamble=preamble({kind}), name=name, T=own, N=width * vectors, R=_ROWS,
         **_cpu_lines(own, width, vectors),
         parameters=", ".join([*parameters, "int unused"]), batches="\n".join(lines),
     ).replace(", int unused", "").replace("long beta, int unused", "long beta")  # fmt: skip
-    return name, runtime.build(name, source, [None] * 3 + [numpy.int64] * (10 + 4 * rank))
+    return name, runtime.build(name, source, [None] * 3 + [numpy.int64] * (11 + 4 * rank))
 
 
 def _cpu_lines(kind: str, width: int, vectors: int) -> dict[str, str]:
     """The parts of the CPU's kernel that name each register."""
-    every = [(i, v) for i in range(4) for v in range(vectors)]
+    every = [(i, v) for i in range(_ROWS) for v in range(vectors)]
     loads = [f"        vector v{v} = *(const __global unaligned *)(line + {v * width});" for v in range(vectors)]
     stores = []
-    for i in range(4):
+    for i in range(_ROWS):
         lanes = " ".join(f"*(unaligned *)(lanes + {v * width}) = s{i}{v};" for v in range(vectors))
         stores.append(
             f"    if (last >= {i}) {{ __global {kind} *out = c + (row + {i}) * columns + column; {lanes} "
@@ -265,6 +304,7 @@ def _cpu_lines(kind: str, width: int, vectors: int) -> dict[str, str]:
     sums = [f"        s{i}{v} += a{i}[at] * v{v};" for i, v in every]
     vector = f"{kind}{width}"
     return {
+        "pointers": "".join(f", *a{i} = a0 + min({i}, last) * a_row" for i in range(1, _ROWS)),
         "types": f"typedef {vector} vector; {unaligned(vector, kind)}",
         "zeros": "    vector " + ", ".join(f"s{i}{v} = 0" for i, v in every) + ";",
         "products": "\n".join([*loads, *sums]),

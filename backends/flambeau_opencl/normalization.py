@@ -1,4 +1,4 @@
-"""Layer and batch normalization: a kernel for the statistics, one for the rest.
+"""Layer normalization in one kernel along rows; batch normalization with its sums by themselves.
 
 Statistics are computed, and returned, in float32 for 16-bit floats.
 """
@@ -11,41 +11,32 @@ from typing import Any
 
 from flambeau_opencl.array import Array, contiguous_strides, empty
 from flambeau_opencl.creation import clone, contiguous, to_dtype
-from flambeau_opencl.elements import ACCUMULATED, ELEMENTS
+from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, unaligned
 from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE
 from flambeau_opencl.maps import run
+from flambeau_opencl.passes import vector_width
 from flambeau_opencl.reduction import mean as mean_
 from flambeau_opencl.reduction import sum as sum_
+from flambeau_opencl.rows import each, run_rows
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 # -- layer ---------------------------------------------------------------------------------------------------------
 
-_STATISTICS = """
-{T} m = 0, v = 0;
-for (long j = 0; j < n0; ++j) m += IN0(x0 + j);
-m /= n0;
-for (long j = 0; j < n0; ++j) {{ {T} d = IN0(x0 + j) - m; v += d * d; }}
-r0 = m;
-r1 = 1 / sqrt(v / n0 + n1);
-"""
+_FORWARD = (
+    f"{each('@s += L3;', 's:SUM')} T mean = SUM(s) / n0; {each('V d = L3 - mean; @v += d * d;', 'v:SUM')} "
+    "T rstd = 1 / sqrt(SUM(v) / n0 + n1); p1[row] = mean; p2[row] = rstd; "
+)
+# h = g * weight; its mean over a row and that of h * normal are taken away.
+_BACKWARD = (
+    "T mean = p3[row], rstd = p4[row]; "
+    f"{each('V h = L1{weight}; @s += h; @t += h * (L2 - mean);', 's:SUM t:SUM')} "
+    "T by_mean = SUM(s) / n0, by_normal = SUM(t) / n0 * rstd * rstd; "
+    f"{each('S0((L1{weight} - by_mean - (L2 - mean) * by_normal) * rstd);')}"
+)
 
-# The means of h = g * weight and of h * normal over a row.
-_PROJECTIONS = """
-{T} s = 0, t = 0;
-for (long j = 0; j < n0; ++j) {{
-    {T} h = IN0(x0 + j){weight};
-    s += h;
-    t += h * (IN1(x1 + j) - a2) * a3;
-}}
-r0 = s / n0;
-r1 = t / n0;
-"""
-
-
-def _rows(array: Array, width: int) -> Array:
-    """The first elements of the rows of a contiguous array."""
-    return array.window((array.size // max(width, 1), 1), (width, 0), array.offset)
+#: Rows whose shares of the gradients of weight and bias one work-item adds up.
+_SHARE = 32
 
 
 def _flat(array: Array, *shape: int) -> Array:
@@ -67,13 +58,11 @@ def native_layer_norm(
         return out, mean, rstd
     height = prod(kept)
     columns = [a.reshaped(height, 1) for a in (mean, rstd)]
-    numbers = [("long", width), (ELEMENTS[wide].compute, eps)]
-    run("layer_norm_statistics", _STATISTICS.format(T=ELEMENTS[wide].compute), columns, [_rows(rows, width)], numbers,
-        "a0")  # fmt: skip
     affine = [_flat(a, width) for a in (weight, bias) if a is not None]
-    body = "r0 = (a0 - a1) * a2" + (" * a3" if weight is not None else "")
-    body += f" + a{2 + len(affine)};" if bias is not None else ";"
-    run("layer_norm", body, [out.reshaped(height, width)], [rows, *columns, *affine])
+    value = "(L3 - mean) * rstd" + (" * L4" if weight is not None else "")
+    value += f" + L{3 + len(affine)}" if bias is not None else ""
+    body = _FORWARD + each(f"S0({value});")
+    run_rows("layer_norm", body, [out.reshaped(height, width), *columns], [rows, *affine], [(ELEMENTS[wide].real, eps)])
     return out, mean, rstd
 
 
@@ -88,30 +77,54 @@ def native_layer_norm_backward(
 ) -> Gradients:
     """The cotangents of input, weight and bias, each None where it is not needed."""
     runtime, kind, width = input.runtime, input.dtype, prod(normalized_shape)
-    wide = ACCUMULATED.get(kind, kind)
     height = mean.size
     rows, given = _flat(g, height, width), _flat(input, height, width)
     statistics = [_flat(a, height, 1) for a in (mean, rstd)]
     gi = gw = gb = None
     if needs[0]:
         gi = empty(runtime, input.shape, kind)
-        along = [empty(runtime, (height, 1), wide) for _ in range(2)]
         scale = [] if weight is None else [_flat(weight, width)]
-        origin = [a.window((1, 1), (0, 0), a.offset) for a in scale]
-        body = _PROJECTIONS.format(T=ELEMENTS[wide].compute, weight=" * IN4(x4 + j)" if scale else "")
-        operands = [_rows(rows, width), _rows(given, width), *statistics, *origin]
-        run("layer_norm_projections", body, along, operands, [("long", width)], "a0 a1 a4")
-        h = "a0 * a6" if scale else "a0"
-        body = f"r0 = ({h} - a4 - (a1 - a2) * a3 * a5) * a3;"
-        run("layer_norm_backward", body, [gi.reshaped(height, width)], [rows, given, *statistics, *along, *scale])
-    if needs[1]:
-        products = empty(runtime, (height, width), wide)
-        run("layer_norm_weight", "r0 = a0 * (a1 - a2) * a3;", [products], [rows, given, *statistics])
-        gw = to_dtype(sum_(products, (0,)), kind)
-    if needs[2]:
-        gb = sum_(rows, (0,))
-    gradients = [None if a is None else a if a is gi else _own(a, normalized_shape) for a in (gi, gw, gb)]
-    return gradients[0], gradients[1], gradients[2]
+        body = _BACKWARD.replace("{weight}", " * L5" if scale else "")
+        run_rows("layer_norm_backward", body, [gi.reshaped(height, width)], [rows, given, *statistics, *scale])
+    if needs[1] and rows.size:
+        gw, gb = [to_dtype(a, kind) for a in _parameter_gradients(rows, given, statistics)]
+    elif needs[1] or needs[2]:
+        gw = gb = sum_(rows, (0,))
+    gw, gb = [None if a is None else _own(a, normalized_shape) for a in (gw, gb)]
+    return gi, gw if needs[1] else None, gb if needs[2] else None
+
+
+# A work-item adds up a share of the rows for a vector of columns, the last of which begins early enough to be whole.
+_SHARES = """
+long row = i / n2 * {share}, end = min(row + {share}, n0), column = min(i % n2 * {W}, n1 - {W});
+long to = i / n2 * n1 + column;
+{V} s = 0, t = 0;
+for (; row < end; ++row) {{
+    {V} g = AT(p0 + x0 + row * n1 + column);
+    s += g;
+    t += g * (AT(p1 + x1 + row * n1 + column) - IN2(x2 + row)) * IN3(x3 + row);
+}}
+AT(q0 + y0 + to) = t; AT(q1 + y1 + to) = s;
+"""
+
+
+def _parameter_gradients(g: Array, input: Array, statistics: Sequence[Array]) -> tuple[Array, Array]:
+    """The sums of ``g * (input - mean) * rstd`` and of ``g`` over the rows, without an array of the products."""
+    height, width = g.shape
+    wide = statistics[0].dtype
+    g, input = to_dtype(g, wide), to_dtype(input, wide)
+    columns = vector_width(wide) if g.runtime.is_cpu and width >= vector_width(wide) else 1
+    real = ELEMENTS[wide].compute
+    vector = f"{real}{columns}" if columns > 1 else real
+    shares, blocks = -(-height // _SHARE), -(-width // columns)
+    partial = [empty(g.runtime, (shares, width), wide) for _ in range(2)]
+    origins = [a.window((1, 1), (0, 0), a.offset) for a in (*partial, g, input, *statistics)]
+    numbers = [("long", n) for n in (height, width, blocks)]
+    functions = unaligned(vector, real) + "\n#define AT(pointer) (*(__global unaligned *)(pointer))\n"
+    body = _SHARES.format(share=_SHARE, W=columns, V=vector)
+    raw = "r0 r1 a0 a1 a2 a3"
+    run("layer_norm_shares", body, origins[:2], origins[2:], numbers, raw, functions, shape=(shares * blocks, 1))
+    return sum_(partial[0], (0,)), sum_(partial[1], (0,))
 
 
 def _own(array: Array, shape: Sequence[int]) -> Array:

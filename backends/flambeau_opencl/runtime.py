@@ -20,6 +20,7 @@ import pyopencl as cl
 import pyopencl.tools
 
 from flambeau.devices import device
+from flambeau_opencl.inlined import inlined
 
 #: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
 PLATFORM_VARIABLE = "FLAMBEAU_OPENCL_PLATFORM"
@@ -56,6 +57,7 @@ class Runtime:
         device: the Flambeau device.
         is_cpu: whether work-items are loop iterations of a CPU's threads, so that sharing through local memory costs
             and wide vectors pay.
+        inlines: whether functions of our own replace the compiler's (see :mod:`flambeau_opencl.inlined`).
         local_size: the work-group size of kernels that do not care.
         units: how many work-items keep the device busy.
         memory: bytes that arrays may take. Drivers of CPUs go on past what they say that they have, until the system
@@ -72,6 +74,7 @@ class Runtime:
         self.lock = threading.Lock()
         self.kernels: dict[Any, Any] = {}
         self.is_cpu = bool(self.hardware.type & cl.device_type.CPU)
+        self.inlines = "portable computing language" in self.hardware.platform.name.lower()
         self.local_size = min(256 if self.is_cpu else 128, self.hardware.max_work_group_size)
         self.units = self.hardware.max_compute_units * (4 if self.is_cpu else 1024)
         extensions = set(self.hardware.extensions.split())
@@ -137,10 +140,12 @@ class Runtime:
         Raises:
             RuntimeError: with the kernel's name and the build log.
         """
+        if self.inlines:
+            source = inlined(source)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # drivers have remarks
+            warnings.simplefilter("ignore")  # drivers have remarks, whatever the options
             try:
-                program = cl.Program(self.context, source).build()
+                program = cl.Program(self.context, source).build(["-w"])
                 kernel = cl.Kernel(program, name)
             except cl.Error as error:
                 raise RuntimeError(f"{self.device}: the kernel {name!r} does not build: {error}\n{source}") from None

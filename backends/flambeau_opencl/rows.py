@@ -1,0 +1,185 @@
+"""Kernels that run along rows, several times: softmax, layer normalization, cross entropy.
+
+On a CPU a work-item takes a row and reads it as vectors; on a GPU a work-group takes a row, its work-items neighbouring
+elements, and they add up through local memory. The body of a kernel is the same text for both: statements in C, and
+loops over the row, made by :func:`each`.
+
+In a body ``T`` is the type that the dtype is computed with, ``n0`` ... the numbers, the first the length of the rows.
+Operand k (outputs first) is read with ``L<k>`` and written with ``S<k>(value)`` inside of a loop, where ``V`` is the
+type of what is read and ``at`` the place in the row. ``SUM(s)``, ``MAX(s)`` combine what a loop has gathered in ``@s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from flambeau.dtypes import dtype, float32, float64
+from flambeau_opencl.array import Array
+from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, preamble, unaligned
+from flambeau_opencl.maps import SCALARS, Number
+from flambeau_opencl.passes import vector_width
+from flambeau_opencl.runtime import COMPLAIN, Runtime, kernel_name
+
+#: Work-items of a GPU that share a row.
+_GROUP = 128
+
+_REDUCE = """
+T group_{name}(__local T *shared, T value) {{
+    int item = get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    shared[item] = value;
+    for (int half_ = get_local_size(0) / 2; half_ > 0; half_ /= 2) {{
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (item < half_) {{ T a = shared[item], b = shared[item + half_]; shared[item] = {combine}; }}
+    }}
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return shared[0];
+}}
+"""
+_COMBINE = {"SUM": "a + b", "MAX": "a > b ? a : b"}
+_START = {"SUM": "0", "MAX": "-INFINITY"}
+
+
+def each(statement: str, gather: str = "") -> str:
+    """A loop over the row; ``gather`` names what it adds to ``@s`` ... as ``"s:SUM t:MAX"``."""
+    return f"<each {gather}>{statement}</each>"
+
+
+def _expanded(body: str, width: int, on_cpu: bool) -> str:
+    """The body with its loops: over vectors, and over what is left of the row."""
+    pieces = body.split("<each ")
+    lines = [pieces[0]]
+    for piece in pieces[1:]:
+        gathered, _, rest = piece.partition(">")
+        statement, _, after = rest.partition("</each>")
+        names = dict(item.split(":") for item in gathered.split())
+        for name, how in names.items():
+            lines.append(f"V {name}_lanes = (V)({_START[how]}); T {name}_rest = {_START[how]};")
+        if on_cpu:
+            vector, single = statement, statement
+            for name in names:
+                vector = vector.replace(f"@{name}", f"{name}_lanes")
+                single = single.replace(f"@{name}", f"{name}_rest")
+            lines.append(f"for (long at = 0; at < whole; at += {width}) {{ {vector} }}")
+            if width > 1:
+                for operand in range(9):
+                    single = single.replace(f"L{operand}", f"l{operand}").replace(f"S{operand}(", f"s{operand}(")
+                single = single.replace("V ", "T ").replace("(V)", "(T)")
+                lines.append(f"for (long at = whole; at < n0; ++at) {{ {single} }}")
+        else:
+            for name in names:
+                statement = statement.replace(f"@{name}", f"{name}_lanes")
+            lines.append(f"for (long at = get_local_id(0); at < n0; at += get_local_size(0)) {{ {statement} }}")
+        for name, how in names.items():
+            if not on_cpu:
+                lines.append(f"T {name}_all = group_{how}(shared, {name}_lanes);")
+            elif width > 1:
+                lanes = " ".join(f"{{ T a = {name}_all, b = {name}_lanes.s{k}; {name}_all = {_COMBINE[how]}; }}"
+                                 for k in range(width))  # fmt: skip
+                lines.append(f"T {name}_all = {name}_rest; {lanes}")
+            else:
+                lines.append(f"T {name}_all = {name}_lanes;")
+        lines.append(after)
+    return "\n    ".join(lines)
+
+
+def run_rows(
+    name: str,
+    body: str,
+    outputs: Sequence[Array],
+    inputs: Sequence[Array],
+    numbers: Sequence[Number] = (),
+    functions: str = "",
+    complains: str | None = None,
+) -> None:
+    """Run ``body`` for each row.
+
+    Args:
+        outputs, inputs: contiguous and of one dtype but for what the body reads by itself as ``p<k>``: matrices (rows,
+            width), of which the first operand is one; columns (rows, 1), ``p<k>[row]`` to the body; (width,) vectors,
+            the same for all rows.
+        numbers: from ``n1`` on.
+        complains: what to call the op where the body may complain.
+    """
+    operands = (*outputs, *inputs)
+    rows, width_ = operands[0].shape
+    if not rows or not width_:
+        return
+    runtime = operands[0].storage.runtime
+    kinds = tuple(["v" if len(a.shape) == 1 else "c" if a.shape[1] == 1 and width_ != 1 else "m" for a in operands])
+    types = tuple([a.dtype for a in operands])
+    given: list[Number] = [("long", width_), *numbers]
+    if complains is not None:
+        given.append(("long", runtime.checked(complains)))
+    key = ("rows", body, kinds, types, tuple([kind for kind, _ in given]), functions, len(outputs), runtime.is_cpu)
+    found = runtime.kernels.get(key)
+    if found is None:
+        found = runtime.kernels[key] = _build(runtime, name, key, complains is not None)
+    args: list[Any] = [a.storage.buffer for a in operands]
+    if complains is not None:
+        args.append(runtime.complaint)
+    args += [a.offset for a in operands]
+    args.append(rows)
+    args += [value for _, value in given]
+    if runtime.is_cpu:
+        runtime.launch(found[0], found[1], (rows,), (min(8, -(-rows // runtime.units)),), args)
+    else:
+        runtime.launch(found[0], found[1], (rows * _GROUP,), (_GROUP,), args)
+
+
+def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str, Any]:
+    _, body, kinds, types, number_types, functions, _, on_cpu = key
+    own_name = kernel_name(name, key)
+    kind = types[0]
+    wide: dtype = ACCUMULATED.get(kind, kind)
+    real = ELEMENTS[wide].compute
+    plain = all(t is kind for t, form in zip(types, kinds, strict=True) if form != "c")
+    width = vector_width(kind) if on_cpu and plain and kind in (float32, float64) else 1
+    vector = f"{real}{width}" if width > 1 else real
+    lines = [preamble(set(types)), COMPLAIN if complains else ""]
+    if width > 1:
+        lines.append(unaligned(vector, real))
+    lines += [
+        f"#define T {real}",
+        f"#define V {vector}",
+        "#define SUM(name) name##_all",
+        "#define MAX(name) name##_all",
+    ]
+    lines.append(functions)
+    if not on_cpu:
+        lines += [_REDUCE.format(name=how, combine=combine) for how, combine in _COMBINE.items()]
+    for k, (t, form) in enumerate(zip(types, kinds, strict=True)):
+        element = ELEMENTS[t]
+        place = "at" if form == "v" else f"row * {'n0 + at' if form == 'm' else '1'}"
+        load, store = element.load(f"p{k}", f"({place})"), element.store(f"p{k}", f"({place})", f"({real})(value)")
+        single = ("l", "s") if width > 1 and form != "c" else ("L", "S")
+        lines += [f"#define {single[0]}{k} ({load})", f"#define {single[1]}{k}(value) {store}"]
+        if width > 1 and form != "c":
+            lines.append(f"#define L{k} (*(__global unaligned *)(p{k} + ({place})))")
+            lines.append(f"#define S{k}(value) (*(__global unaligned *)(p{k} + ({place})) = (value))")
+        elif width > 1:
+            lines += [f"#define l{k} L{k}", f"#define s{k}(value) S{k}(value)"]
+    parameters = [f"__global {ELEMENTS[t].storage} *p{k}" for k, t in enumerate(types)]
+    if complains:
+        parameters.append("volatile __global long *words")
+    parameters += [f"long offset{k}" for k in range(len(types))] + ["long rows"]
+    parameters += [f"{t} n{i}" for i, t in enumerate(number_types)]
+    lines.append(f"__kernel void {own_name}({', '.join(parameters)}) {{")
+    if on_cpu:
+        lines += ["    long row = get_global_id(0);", "    if (row >= rows) return;"]
+    else:
+        lines += [f"    __local T shared[{_GROUP}];", "    long row = get_group_id(0);"]
+    if complains:
+        lines.append(f"    long who = n{len(number_types) - 1};")
+    lines += [f"    p{k} += offset{k};" for k in range(len(types))]
+    if width > 1:
+        lines.append(f"    long whole = n0 / {width} * {width};")
+    else:
+        lines.append("    long whole = n0;")
+    lines += ["    " + _expanded(body, width, on_cpu), "}"]
+    scalars = [None] * (len(types) + complains) + [numpy.int64] * (len(types) + 1)
+    scalars += [SCALARS[t] for t in number_types]
+    return own_name, runtime.build(own_name, "\n".join(lines) + "\n", scalars)
