@@ -268,9 +268,33 @@ def step_aside(wrap: Wrapper) -> None:
         _publish()
 
 
+def surroundings() -> list[Wrapper]:
+    """Who stands around the kernels, the list itself."""
+    return _around
+
+
 def _publish() -> None:
     for loaded in _types.values():
         loaded.publish()
+
+
+#: Changes when the tables are built anew: what has been compiled runs the kernels of one version.
+version = 0
+
+
+def loaded_backends() -> list[Backend]:
+    """The backends of the device types in use."""
+    return [loaded.backend for loaded in _types.values()]
+
+
+def memory_of(array: Any) -> Any:
+    """What holds the memory of a raw array: an object of its own, or the array that others look into."""
+    storage = getattr(array, "storage", None)
+    if storage is not None:
+        return storage
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
 
 
 def _missing(op: str, device_type: str, *args: Any, **kwargs: Any) -> Any:
@@ -394,9 +418,10 @@ def _unavailable(target: device, backend: Backend) -> str:
 
 def refreeze() -> None:
     """Build every table anew, after a plugin came or went."""
-    global _known
+    global _known, version
     with _lock:
         _known = None
+        version += 1
         for name, loaded in list(_types.items()):
             now = backends().get(name, (None, ""))[0]
             if now is not loaded.backend and type(now) is not type(loaded.backend):
