@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from flambeau.dispatch import memory_of
+
 
 class Value:
     """A raw array of the recording.
@@ -12,13 +14,15 @@ class Value:
     Attributes:
         number: counts the values of a recording.
         root: a number for the memory; values with the same root may overlap.
-        source: where it comes from when no call made it: ``("array", array)``, ``("argument", name)``,
-            ``("grad", tensor)``, ``("cotangent", number)``; None for the result of a call.
+        source: where it comes from when no call made it: ``("array", array)`` from outside, ``("argument", name)``,
+            ``("grad", tensor)``, ``("cotangent", number)``, ``("constant", array)`` that nobody else knows; None for
+            the result of a call.
         shape, dtype, backend: of the array.
         nbytes: the size of its elements, not of the memory that it may look into.
+        owns: whether it fills memory of its own, element after element.
     """
 
-    __slots__ = ("backend", "dtype", "nbytes", "number", "root", "shape", "source")
+    __slots__ = ("backend", "dtype", "nbytes", "number", "owns", "root", "shape", "source")
 
     def __init__(self, number: int, root: int, source: tuple[str, Any] | None, array: Any, backend: Any) -> None:
         self.number = number
@@ -31,9 +35,20 @@ class Value:
         for length in self.shape:
             size *= length
         self.nbytes = size
+        self.owns = memory_of(array) is array and tuple(backend.strides(array)) == dense_strides(self.shape)
 
     def __repr__(self) -> str:
         return f"v{self.number}"
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of an array without gaps."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
 
 
 class Call:

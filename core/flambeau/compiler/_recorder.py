@@ -211,7 +211,7 @@ class Recorder:
             clone = getattr(backend.device_of(array).xp.clone, "kernel", None)
             assert clone is not None, "`clone` is a primitive"
             kept = clone(array)
-            original = self.register(kept, backend, ("array", kept))
+            original = self.register(kept, backend, ("constant", kept))
             copy = self.register(array, backend, None)
             self.calls.append(Call("clone", clone, (original,), {}, (copy,), False, (), True, backend))
 

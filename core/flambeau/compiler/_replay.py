@@ -13,7 +13,7 @@ from flambeau.compiler._joint import Backward, node_maker
 from flambeau.compiler._passes import improve
 from flambeau.compiler._recorder import Held
 from flambeau.compiler._results import Results
-from flambeau.compiler._source import Source
+from flambeau.compiler._source import Source, is_constant
 from flambeau.compiler._witness import Entry
 from flambeau.tensor import Tensor, refresh, wrap
 
@@ -193,7 +193,7 @@ class _Writer:
         read += [value for value in backward.gradients if value is not None]
         return [
             value for value in dict.fromkeys(read)
-            if value not in made and (value.source is None or value.source[0] not in ("array", "cotangent"))
+            if value not in made and not is_constant(value) and (value.source is None or value.source[0] != "cotangent")
         ]  # fmt: skip
 
     def _node(self, saved: list[Value]) -> str | None:

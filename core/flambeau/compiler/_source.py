@@ -62,7 +62,7 @@ class Source:
 
     def value(self, value: Value) -> str:
         """The variable of an array, or its constant."""
-        if value.source is not None and value.source[0] == "array":
+        if is_constant(value):
             return self.constant(value.source[1])
         return f"v{value.number}"
 
@@ -129,7 +129,7 @@ class Source:
             arguments += [f"{name}={self.argument(argument)}" for name, argument in call.keywords.items()]
             self.add(self._assigned(call, f"{self.constant(call.kernel)}({', '.join(arguments)})"))
         for value in last:
-            if value.nbytes >= LARGE and (value.source is None or value.source[0] != "array"):
+            if value.nbytes >= LARGE and not is_constant(value):
                 self.add(f"v{value.number} = None")
 
     def _assigned(self, call: Call, text: str) -> str:
@@ -192,6 +192,11 @@ class Source:
         made: Callable[..., Any] = scope[name]
         made.source = text  # type: ignore[attr-defined]
         return made
+
+
+def is_constant(value: Value) -> bool:
+    """Whether a value is one array in every replay."""
+    return value.source is not None and value.source[0] in ("array", "constant")
 
 
 #: What a replay returns whose guards do not hold.

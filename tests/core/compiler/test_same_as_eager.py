@@ -186,6 +186,21 @@ def test_writing_between_the_passes_is_noticed() -> None:
             loss.backward()
 
 
+def test_gradients_that_are_summed_in_place() -> None:
+    """A gradient with three arrivals is added up in the array of its own that .grad becomes."""
+    weight = nn.Parameter(randn(3))
+
+    def step(x: flambeau.Tensor) -> Any:
+        weight.grad = None
+        ((weight * x).sum() + (weight * 2).sin().sum() + weight.exp().sum()).backward()
+        return weight.grad
+
+    compiled = flambeau.compile(step, fullgraph=True)
+    for _ in range(4):
+        x = randn(3)
+        assert bits(compiled(x)) == bits(step(x))
+
+
 # -- random numbers --------------------------------------------------------------------------------------------------
 
 
