@@ -19,10 +19,11 @@ class Value:
             the result of a call.
         shape, dtype, backend: of the array.
         nbytes: the size of its elements, not of the memory that it may look into.
-        owns: whether it fills memory of its own, element after element.
+        dense: whether its elements lie one after the other.
+        owns: whether it is dense and fills memory of its own.
     """
 
-    __slots__ = ("backend", "dtype", "nbytes", "number", "owns", "root", "shape", "source")
+    __slots__ = ("backend", "dense", "dtype", "nbytes", "number", "owns", "root", "shape", "source")
 
     def __init__(self, number: int, root: int, source: tuple[str, Any] | None, array: Any, backend: Any) -> None:
         self.number = number
@@ -35,7 +36,8 @@ class Value:
         for length in self.shape:
             size *= length
         self.nbytes = size
-        self.owns = memory_of(array) is array and tuple(backend.strides(array)) == dense_strides(self.shape)
+        self.dense = tuple(backend.strides(array)) == dense_strides(self.shape)
+        self.owns = self.dense and memory_of(array) is array
 
     def __repr__(self) -> str:
         return f"v{self.number}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from flambeau.compiler._fusion import fuse
 from flambeau.compiler._graph import Call, Value, replaced
 from flambeau.compiler._live import Expression
 from flambeau.compiler._recorder import Word
@@ -33,7 +34,12 @@ def improve(forward: list[Call], behind: list[Call], wanted: list[Value]) -> tup
     calls.drop_unneeded()
     behind_still = set(map(id, behind))
     first = next((i for i, call in enumerate(calls.calls) if id(call) in behind_still), len(calls.calls))
-    return calls.calls[:first], calls.calls[first:]
+    forward, behind = calls.calls[:first], calls.calls[first:]
+    later = {value for call in behind for value in call.reads()}
+    return (
+        fuse(forward, {*wanted, *later}, calls.memory, calls.is_written),
+        fuse(behind, set(wanted), calls.memory, calls.is_written),
+    )
 
 
 class _Calls:
@@ -55,6 +61,10 @@ class _Calls:
     def memory(self, value: Value) -> int:
         """A number for what holds a value."""
         return _OUTSIDE if value.root in self._outside else value.root
+
+    def is_written(self, value: Value) -> bool:
+        """Whether a call writes to the memory of a value."""
+        return self.memory(value) in self._written
 
     def _is_fixed(self, value: Value) -> bool:
         """Whether nobody, inside or later outside, writes to the memory of a value."""
@@ -165,7 +175,7 @@ class _Calls:
 
 def _with_arrays(tree: Any) -> Any:
     if tree.__class__ is Value:
-        return tree.source[1]
+        return tree.source[1]  # type: ignore[index]
     if tree.__class__ is tuple or tree.__class__ is list:
         return tree.__class__([_with_arrays(item) for item in tree])
     return tree

@@ -242,7 +242,7 @@ class Recorder:
         named = {key: self._packed(argument, backend) for key, argument in keywords.items()}
         seed = op.positions.get("seed")
         if seed is not None and seed < len(packed):
-            packed = self._with_words(packed, seed)
+            packed = self._with_words(packed, seed, op.positions["offset"])
         args = _plain(args)
         self.depth += 1
         try:
@@ -276,13 +276,14 @@ class Recorder:
             return self.value_of(argument)
         return argument.expression if argument.__class__ is Live else argument
 
-    def _with_words(self, packed: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
-        pair = packed[seed], packed[seed + 1]
+    def _with_words(self, packed: tuple[Any, ...], seed: int, offset: int) -> tuple[Any, ...]:
+        pair = packed[seed], packed[offset]
         found = [draw for draw in self.draws if (draw.seed, draw.offset) == pair]
         if not found or any(draw.generator is not found[0].generator for draw in found):
             self.stop_for("random numbers are drawn from a place in the stream that no generator gave")
             return packed
-        return (*packed[:seed], Word(found[-1], 0), Word(found[-1], 1), *packed[seed + 2 :])
+        words = {seed: Word(found[-1], 0), offset: Word(found[-1], 1)}
+        return tuple([words.get(position, argument) for position, argument in enumerate(packed)])
 
     # -- what else happens -----------------------------------------------------------------------------------------
 

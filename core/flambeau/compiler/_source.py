@@ -63,7 +63,7 @@ class Source:
     def value(self, value: Value) -> str:
         """The variable of an array, or its constant."""
         if is_constant(value):
-            return self.constant(value.source[1])
+            return self.constant(value.source[1])  # type: ignore[index]
         return f"v{value.number}"
 
     def expression(self, expression: Expression, kept: bool = True) -> str:
