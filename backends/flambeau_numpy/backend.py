@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from flambeau.devices import device
-from flambeau.dispatch import Backend
+from flambeau.dispatch import Backend, Chain, Kernel
 from flambeau.dtypes import _FROM_NUMPY, DTYPES, FROM_ML_DTYPES, dtype, from_numpy_dtype
 from flambeau_numpy.shape import owner
 
@@ -121,3 +121,9 @@ class NumpyBackend(Backend):
     def device_of(self, array: Any) -> device:
         """The CPU, which is one device."""
         return _CPU
+
+    def compile(self, chain: Chain) -> Kernel | None:
+        """A kernel that goes through large arrays a part at a time."""
+        from flambeau_numpy.chains import compiled
+
+        return compiled(chain)

@@ -77,7 +77,8 @@ _LAZY = {
     "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
     "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",
-    "_assert": "functions", "summary": "model_summary", "use_deterministic_algorithms": "determinism",
+    "_assert": "functions", "compile": "compiler", "summary": "model_summary",
+    "use_deterministic_algorithms": "determinism",
     "are_deterministic_algorithms_enabled": "determinism", "get_deterministic_debug_mode": "determinism",
     "is_deterministic_algorithms_warn_only_enabled": "determinism", "set_deterministic_debug_mode": "determinism",
 } | dict.fromkeys(
@@ -99,9 +100,9 @@ _FUNCTIONAL = {
     "poisson_nll_loss", "relu_", "rrelu", "rrelu_", "selu_", "threshold_", "triplet_margin_loss",
 }  # fmt: skip
 _MODULES = {
-    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "cpu", "cuda", "determinism", "distributions",
-    "fft", "func", "fx", "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins", "printing", "profiler",
-    "serialization", "signal", "special", "testing", "utils", "version",
+    "accelerator", "amp", "autograd", "backends", "catalogue", "compat", "compiler", "cpu", "cuda", "determinism",
+    "distributions", "fft", "func", "fx", "hub", "jit", "linalg", "multiprocessing", "nn", "optim", "plugins",
+    "printing", "profiler", "serialization", "signal", "special", "testing", "utils", "version",
 }  # fmt: skip
 
 

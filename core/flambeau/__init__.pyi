@@ -21,6 +21,7 @@ from flambeau import backends as backends
 from flambeau import casting as casting
 from flambeau import catalogue as catalogue
 from flambeau import compat as compat
+from flambeau import compiler as compiler
 from flambeau import conversion as conversion
 from flambeau import copies as copies
 from flambeau import cpu as cpu
@@ -76,6 +77,7 @@ from flambeau.catalogue import get_dataset as get_dataset
 from flambeau.catalogue import get_model as get_model
 from flambeau.catalogue import list_datasets as list_datasets
 from flambeau.catalogue import list_models as list_models
+from flambeau.compiler import compile as compile
 from flambeau.conversion import as_tensor as as_tensor
 from flambeau.conversion import asarray as asarray
 from flambeau.conversion import from_dlpack as from_dlpack

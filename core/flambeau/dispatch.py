@@ -123,6 +123,69 @@ class Backend:
     def synchronize(self, device: device) -> None:
         """Wait for the device to finish."""
 
+    def compile(self, chain: Chain) -> Kernel | None:
+        """A kernel that does the work of several elementwise ones, for :func:`flambeau.compile`.
+
+        Called once a chain, when a recording is made ready. The kernel takes arrays with the shapes and dtypes of
+        ``chain.inputs``, dense ones, and returns the arrays of ``chain.outputs``, a tuple where there are several; each
+        has to be, bit for bit, what the chain's own kernels give. None where that would not be faster.
+        """
+        return None
+
+
+class Link:
+    """An operand of a step of a :class:`Chain`: input ``number``, or what step ``number`` gives."""
+
+    __slots__ = ("is_input", "number")
+
+    def __init__(self, is_input: bool, number: int) -> None:
+        self.is_input = is_input
+        self.number = number
+
+
+class Step:
+    """One op of a :class:`Chain`.
+
+    Attributes:
+        name: the op's.
+        kernel: the backend's own kernel.
+        operands: its arguments, a :class:`Link` for each array.
+        dtype: of what it gives.
+    """
+
+    __slots__ = ("dtype", "kernel", "name", "operands")
+
+    def __init__(self, name: str, kernel: Kernel, operands: tuple[Any, ...], dtype: dtype) -> None:
+        self.name = name
+        self.kernel = kernel
+        self.operands = operands
+        self.dtype = dtype
+
+
+class Chain:
+    """Elementwise ops that read each other's results, all of one shape.
+
+    Attributes:
+        shape: of every result.
+        inputs: shape and dtype of the arrays that come in; shapes broadcast to ``shape``.
+        steps: the ops, in an order in which they can be computed.
+        outputs: the numbers of the steps whose results are needed.
+    """
+
+    __slots__ = ("inputs", "outputs", "shape", "steps")
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        inputs: tuple[tuple[tuple[int, ...], dtype], ...],
+        steps: tuple[Step, ...],
+        outputs: tuple[int, ...],
+    ) -> None:
+        self.shape = shape
+        self.inputs = inputs
+        self.steps = steps
+        self.outputs = outputs
+
 
 class Overlay:
     """A kernel that serves some calls and passes the others on, see :func:`over`."""
@@ -268,9 +331,39 @@ def step_aside(wrap: Wrapper) -> None:
         _publish()
 
 
+def own_kernel(backend: Backend, name: str) -> Kernel | None:
+    """The kernel that a backend itself brings for an op, in use or not."""
+    loaded = _types.get(backend.name)
+    return None if loaded is None or loaded.own_kernels is None else loaded.own_kernels.get(name)
+
+
+def surroundings() -> list[Wrapper]:
+    """Who stands around the kernels, the list itself."""
+    return _around
+
+
 def _publish() -> None:
     for loaded in _types.values():
         loaded.publish()
+
+
+#: Changes when the tables are built anew: what has been compiled runs the kernels of one version.
+version = 0
+
+
+def loaded_backends() -> list[Backend]:
+    """The backends of the device types in use."""
+    return [loaded.backend for loaded in _types.values()]
+
+
+def memory_of(array: Any) -> Any:
+    """What holds the memory of a raw array: an object of its own, or the array that others look into."""
+    storage = getattr(array, "storage", None)
+    if storage is not None:
+        return storage
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
 
 
 def _missing(op: str, device_type: str, *args: Any, **kwargs: Any) -> Any:
@@ -394,9 +487,10 @@ def _unavailable(target: device, backend: Backend) -> str:
 
 def refreeze() -> None:
     """Build every table anew, after a plugin came or went."""
-    global _known
+    global _known, version
     with _lock:
         _known = None
+        version += 1
         for name, loaded in list(_types.items()):
             now = backends().get(name, (None, ""))[0]
             if now is not loaded.backend and type(now) is not type(loaded.backend):

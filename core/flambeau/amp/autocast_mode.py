@@ -172,6 +172,13 @@ class autocast:
         return wrapped
 
 
+def modes() -> tuple[Any, ...]:
+    """What is on in this thread: ``(device type, fast dtype)`` pairs; nothing outside of ``autocast``."""
+    if not _state.enabled:
+        return ()
+    return tuple([(device_type, get_autocast_dtype(device_type)) for device_type in sorted(_state.enabled)])
+
+
 class Modes:
     """A thread's modes at the time when this was made; a ``with`` block has them again, wherever it runs.
 

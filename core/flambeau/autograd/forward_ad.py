@@ -55,6 +55,11 @@ def enter_dual_level() -> int:
     return 0
 
 
+def in_dual_level() -> bool:
+    """Whether this thread is in a level."""
+    return _level.duals is not None
+
+
 def exit_dual_level(*, level: int | None = None) -> None:
     """End the level: tangents are forgotten.
 

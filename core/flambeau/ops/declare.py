@@ -64,6 +64,8 @@ class Op:
         differentiable: a result may require gradients.
         aliases: further public names.
         fields: the names of several outputs, where they come as a named tuple (``values``, ``indices``).
+        writes: the parameters that the op changes in place, where it returns something; a step that returns None may
+            change any.
         public: where it appears: ``"function"``, ``"method"``, ``"functional"`` (``flambeau.nn.functional``).
     """
 
@@ -102,6 +104,7 @@ class Op:
         self.inplace_body: Callable[..., Any] | None = None
         self.fields: tuple[str, ...] | None = None
         self.aliases: tuple[str, ...] = ()
+        self.writes: tuple[str, ...] = ()
         self.parameters = _parameters(body, skip=0 if primitive else 1)
         self.names = tuple(p.name for p in self.parameters)
         self.positions = {name: i for i, name in enumerate(self.names)}

@@ -258,6 +258,9 @@ def native_batch_norm(
     return cast(xp, out, input), save_mean, save_rstd
 
 
+native_batch_norm.writes = ("running_mean", "running_var")
+
+
 def _move(xp: Xp, running: Any, value: Any, momentum: float) -> None:
     value = cast(xp, value, running)
     xp.assign(running, xp.add(xp.mul(running, 1 - momentum), xp.mul(value, momentum)))

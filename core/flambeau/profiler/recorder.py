@@ -13,7 +13,7 @@ from typing import Any
 
 from flambeau.autograd.engine import watch_nodes
 from flambeau.autograd.node import Node
-from flambeau.dispatch import Backend, Kernel, stand_around, step_aside
+from flambeau.dispatch import Backend, Kernel, memory_of, stand_around, step_aside
 from flambeau.profiler.events import Event
 from flambeau.utils.flop_counter import flops_of
 
@@ -120,10 +120,12 @@ class Recorder:
 
     def _allocated(self, call: _Open, backend: Backend, args: tuple[Any, ...], result: Any) -> None:
         """Count the memory of new arrays where they were made: with the innermost call that hands them back."""
-        known = {id(_owner(argument)) for argument in args if isinstance(argument, backend.array_type)} | call.returned
+        known = {
+            id(memory_of(argument)) for argument in args if isinstance(argument, backend.array_type)
+        } | call.returned
         arrays: tuple[Any, ...] = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-        new = [a for a in arrays if isinstance(a, backend.array_type) and id(_owner(a)) not in known]
-        call.returned.update(map(id, map(_owner, new)))
+        new = [a for a in arrays if isinstance(a, backend.array_type) and id(memory_of(a)) not in known]
+        call.returned.update(map(id, map(memory_of, new)))
         size = sum(_size(backend, array) for array in new)
         event = call.event
         event.self_memory = size
@@ -153,16 +155,6 @@ def _wait(backend: Backend, result: Any) -> None:
 
 def _size(backend: Backend, array: Any) -> int:
     return math.prod(array.shape) * backend.dtype_of(array).itemsize
-
-
-def _owner(array: Any) -> Any:
-    """What holds the memory of a raw array: an object of its own, or the array that others look into."""
-    storage = getattr(array, "storage", None)
-    if storage is not None:
-        return storage
-    while getattr(array, "base", None) is not None:
-        array = array.base
-    return array
 
 
 def _shape(argument: Any) -> Any:

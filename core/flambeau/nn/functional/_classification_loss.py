@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy
 
 from flambeau.dtypes import FLOATING, INTEGER, int64
 from flambeau.nn.functional._reduction import reduction_of
-from flambeau.nn.functional._values import host_values
+from flambeau.nn.functional._values import examined
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
 
@@ -45,18 +47,21 @@ def _class_targets(
             "tensor of "
             f"shape: {list(weight._array.shape)}"
         )
-    values = host_values(target)
-    if values is None:
-        return target, ignore_index
+    none_ignored = examined(target, _check_classes, op, classes, ignore_index)
+    return target, None if none_ignored else ignore_index
+
+
+def _check_classes(values: Any, op: str, classes: int, ignore_index: int) -> bool:
+    """Whether no target is ``ignore_index``, which is no class."""
     if not values.size or int(values.view(numpy.uint64).max()) < classes:
-        return target, ignore_index if 0 <= ignore_index < classes else None
+        return not 0 <= ignore_index < classes
     wrong = values[((values < 0) | (values >= classes)) & (values != ignore_index)]
     if wrong.size:
         raise IndexError(
             f"{op}: Target {int(wrong.flat[0])} is out of bounds: there are {classes} classes, 0 to {classes - 1}, and "
             f"ignore_index is {ignore_index}"
         )
-    return target, ignore_index
+    return False
 
 
 def cross_entropy(
@@ -139,10 +144,13 @@ def _labels(
     if not input.ndim:
         input, target = input.reshape(1), target.reshape((1,) if shape == input.shape and least < 0 else ())
     classes = input.shape[-1]
-    values = host_values(target)
-    if values is not None and values.size and (values.min() < least or values.max() >= classes):
-        raise RuntimeError(f"{op}: target is out of range: from {values.min()} to {values.max()}, of {classes} classes")
+    examined(target, _check_labels, op, classes, least)
     return input, target
+
+
+def _check_labels(values: Any, op: str, classes: int, least: int) -> None:
+    if values.size and (values.min() < least or values.max() >= classes):
+        raise RuntimeError(f"{op}: target is out of range: from {values.min()} to {values.max()}, of {classes} classes")
 
 
 def multi_margin_loss(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy
 
 from flambeau.autograd.grad_mode import no_grad
 from flambeau.dtypes import INTEGER, int64
-from flambeau.nn.functional._values import host_values
+from flambeau.nn.functional._values import examined
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
 
@@ -23,12 +25,15 @@ def _row_indices(op: str, input: Tensor, rows: int) -> Tensor:
                 f"but got {input._dtype.name} instead"
             )
         input = input.to(int64)
-    values = host_values(input)
+    examined(input, _check_indices, op, rows)
+    return input
+
+
+def _check_indices(values: Any, op: str, rows: int) -> None:
     # Negative numbers are huge as unsigned ones: one pass finds both kinds of wrong index.
-    if values is not None and values.size and int(values.view(numpy.uint64).max()) >= rows:
+    if values.size and int(values.view(numpy.uint64).max()) >= rows:
         wrong = int(values[(values < 0) | (values >= rows)].flat[0])
         raise IndexError(f"{op}: index out of range in self: index {wrong}, but the weight has {rows} rows")
-    return input
 
 
 def embedding(

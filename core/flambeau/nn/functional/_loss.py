@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from flambeau.autograd.grad_mode import no_grad
 from flambeau.nn.functional._reduction import reduction_of
-from flambeau.nn.functional._values import host_values
+from flambeau.nn.functional._values import examined
 from flambeau.ops.call import TENSORS
 from flambeau.ops.loss import reduce as reduce_loss
 from flambeau.ops.spec import broadcast_shapes
@@ -102,6 +103,14 @@ def huber_loss(
     return reduce_loss(TENSORS, TENSORS.huber_loss(input, target, "none", delta) * weight, reduction)
 
 
+def _check_probabilities(values: Any) -> None:
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise RuntimeError(
+            f"binary_cross_entropy: all elements of input should be between 0 and 1, got values from {values.min()} to "
+            f"{values.max()}"
+        )
+
+
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -122,12 +131,7 @@ def binary_cross_entropy(
             f"binary_cross_entropy: Using a target size ({list(target.shape)}) that is different to the input size "
             f"({list(input.shape)}) is deprecated. Please ensure they have the same size."
         )
-    values = host_values(input)
-    if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise RuntimeError(
-            f"binary_cross_entropy: all elements of input should be between 0 and 1, got values from {values.min()} to "
-            f"{values.max()}"
-        )
+    examined(input, _check_probabilities)
     if weight is None:
         return TENSORS.binary_cross_entropy(input, target, reduction)
     return reduce_loss(TENSORS, TENSORS.binary_cross_entropy(input, target, "none") * weight, reduction)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flambeau.tensor import Tensor, everywhere
 
 
-def host_values(tensor: Tensor) -> Any:
-    """The values as a NumPy array, or None where reading them would stall the device."""
+def examined(tensor: Tensor, look: Callable[..., Any], *args: Any) -> Any:
+    """``look(values, *args)`` with the values as a NumPy array; None where reading them would stall the device.
+
+    Args:
+        look: refuses wrong values by raising; what it returns depends on little, and compares with ``==``.
+    """
     if tensor._device.type != "cpu":
         return None
     tensor = everywhere(tensor)
-    return tensor._device.backend.to_numpy(tensor._array)  # type: ignore[union-attr]
+    return look(tensor._device.backend.to_numpy(tensor._array), *args)  # type: ignore[union-attr]

@@ -78,6 +78,8 @@ class Registry(dict[str, Any]):
 def plain_state(module: Any) -> dict[str, Any]:
     """A module's ``__dict__`` with plain dictionaries in the place of its registries, and each entry only there."""
     state = dict(module.__dict__)
+    if getattr(state.get("forward"), "is_compiled", False):
+        del state["forward"]
     for place in PLACES:
         entries = state.get(place)
         if isinstance(entries, Registry):

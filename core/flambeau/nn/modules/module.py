@@ -111,6 +111,15 @@ class Module(ModuleHooks, ModuleState):
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile :meth:`forward`, in place; arguments are those of :func:`flambeau.compile`. Hooks stay outside.
+
+        Copies and pickles of the module are not compiled.
+        """
+        from flambeau.compiler import compile
+
+        self.__dict__["forward"] = compile(self.forward, *args, **kwargs)
+
     # -- registering ---------------------------------------------------------------------------------------------
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
