@@ -23,6 +23,11 @@ THEMES = (
     "linalg",
     "spectral",
     "random",
+    "activation",
+    "loss",
+    "normalization",
+    "pooling",
+    "optimizer",
 )
 
 _PIP = "pip install 'flambeau[cuda]'"
