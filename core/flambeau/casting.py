@@ -109,8 +109,8 @@ def pinning_runtime(wanted: Any = None) -> DeviceRuntime | None:
     found = accelerator.current_accelerator() if wanted is None else device(wanted)
     if found is None or found.type not in dispatch.available():
         return None
-    backend = dispatch.backends()[found.type][0]
-    return backend.runtime if backend.runtime is not None and backend.runtime.pins else None
+    runtime = load(found).backend.runtime  # type: ignore[union-attr]
+    return runtime if runtime is not None and runtime.pins else None
 
 
 def record_stream(self: Tensor, stream: Any) -> None:

@@ -41,6 +41,7 @@ class Backend:
             argument ``accumulate`` only where that is true).
         synchronizing: the kernels that wait for the device, because a shape or a check depends on values there.
         runtime: what the device type has beside kernels: streams, counts of memory, graphs ...; None where it has none.
+            Asked for when :meth:`kernels` has been called.
     """
 
     name: str

@@ -62,8 +62,7 @@ def is_tf32_supported() -> bool:
 
 def get_arch_list() -> list[str]:
     """The architectures that kernels are compiled for: those of the devices here, ``[]`` where there is none."""
-    found = backend()
-    return [] if found is None or found.runtime is None else found.runtime.architectures()
+    return streams.runtime_of(Device(CUDA), "get_arch_list").architectures() if is_available() else []
 
 
 def get_gencode_flags() -> str:
