@@ -11,6 +11,7 @@ from typing import Any
 from flambeau import devices
 from flambeau.dispatch import Backend, load
 from flambeau.dtypes import _FROM_NUMPY, dtype, from_numpy_dtype
+from flambeau.sync_debug import waits
 
 THEMES = (
     "elementwise",
@@ -23,6 +24,11 @@ THEMES = (
     "linalg",
     "spectral",
     "random",
+    "activation",
+    "loss",
+    "normalization",
+    "pooling",
+    "optimizer",
 )
 
 _PIP = "pip install 'flambeau[cuda]'"
@@ -90,12 +96,16 @@ class CupyBackend(Backend):
         import cupy
 
         from flambeau_cupy.elements import HELD
+        from flambeau_cupy.runtime import CupyRuntime
 
         self._cupy = cupy
+        self.runtime = CupyRuntime(self)
         self.dtypes = HELD if find_spec("ml_dtypes") else HELD - {"bfloat16"}
         gathered: dict[str, Callable[..., Any]] = {}
         for theme in THEMES:
             gathered.update(import_module(f"flambeau_cupy.{theme}").KERNELS)
+        # cuSOLVER is asked whether it succeeded.
+        self.synchronizing = frozenset({"nonzero", *import_module("flambeau_cupy.linalg").KERNELS})
         if self.device_count() > 1:
             return {name: _on_its_device(cupy, kernel) for name, kernel in gathered.items()}
         return gathered
@@ -129,6 +139,7 @@ class CupyBackend(Backend):
         """
         from flambeau_cupy.programs import complaints
 
+        waits("a copy to the host")
         host = array.get()
         complaints(array).raise_first()
         return host
@@ -144,13 +155,6 @@ class CupyBackend(Backend):
         with self._cupy.cuda.Device(device.index or 0) as own:
             own.synchronize()
             complaints().raise_first()
-
-    def empty_cache(self) -> None:
-        """Give memory that CuPy's pools keep for reuse back to the devices."""
-        import cupy
-
-        cupy.get_default_memory_pool().free_all_blocks()
-        cupy.get_default_pinned_memory_pool().free_all_blocks()
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
@@ -213,7 +217,7 @@ def _on_its_device(cupy: Any, kernel: Callable[..., Any]) -> Callable[..., Any]:
                 wanted = value.index or 0
                 break
         else:
-            wanted = 0
+            wanted = devices.current_index("cuda")
         if wanted == current():
             return kernel(*args, **kwargs)
         with cupy.cuda.Device(wanted):

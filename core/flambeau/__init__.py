@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from flambeau import devices, dtypes
-from flambeau.devices import device, get_default_device, set_default_device
+from flambeau.devices import OutOfMemoryError, device, get_default_device, set_default_device
 from flambeau.dtypes import (
     DTYPES,
     can_cast,
@@ -74,6 +74,7 @@ _LAZY = {
     "blackman_window": "spectrogram", "bartlett_window": "spectrogram", "kaiser_window": "spectrogram",
     "binomial": "sampling", "poisson": "sampling", "_sample_dirichlet": "sampling", "_standard_gamma": "sampling",
     "polygamma": "special", "lobpcg": "lowrank", "pca_lowrank": "lowrank", "svd_lowrank": "lowrank",
+    "Event": "streams", "Stream": "streams",
     "autocast": "amp", "clear_autocast_cache": "amp", "get_autocast_dtype": "amp", "is_autocast_cache_enabled": "amp",
     "is_autocast_enabled": "amp", "set_autocast_cache_enabled": "amp", "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",

@@ -28,6 +28,7 @@ from flambeau import cpu as cpu
 from flambeau import creation as creation
 from flambeau import cuda as cuda
 from flambeau import determinism as determinism
+from flambeau import device_runtime as device_runtime
 from flambeau import devices as devices
 from flambeau import dispatch as dispatch
 from flambeau import distributions as distributions
@@ -134,6 +135,7 @@ from flambeau.determinism import get_deterministic_debug_mode as get_determinist
 from flambeau.determinism import is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled
 from flambeau.determinism import set_deterministic_debug_mode as set_deterministic_debug_mode
 from flambeau.determinism import use_deterministic_algorithms as use_deterministic_algorithms
+from flambeau.devices import OutOfMemoryError as OutOfMemoryError
 from flambeau.devices import device as device
 from flambeau.devices import get_default_device as get_default_device
 from flambeau.devices import set_default_device as set_default_device
@@ -318,6 +320,8 @@ from flambeau.storage import ShortStorage as ShortStorage
 from flambeau.storage import TypedStorage as TypedStorage
 from flambeau.storage import UntypedStorage as UntypedStorage
 from flambeau.storage import is_storage as is_storage
+from flambeau.streams import Event as Event
+from flambeau.streams import Stream as Stream
 from flambeau.tensor import Size as Size
 from flambeau.tensor import Tensor as Tensor
 

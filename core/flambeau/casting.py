@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau import dtypes
+from flambeau import dispatch, dtypes
+from flambeau.device_runtime import DeviceRuntime
 from flambeau.devices import device
 from flambeau.dispatch import load
 from flambeau.dtypes import dtype
@@ -16,14 +17,20 @@ from flambeau.tensor import Tensor
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor on another device or with another dtype; itself where nothing changes.
 
-    ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; ``copy=True`` copies in any case.
-    ``memory_format`` lays the elements out as :meth:`contiguous` does, ``non_blocking`` is accepted.
+    ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``, then ``non_blocking`` and ``copy``.
+    ``copy=True`` copies in any case; ``memory_format`` lays the elements out as :meth:`contiguous` does.
+
+    With ``non_blocking=True`` a copy to a device from pinned memory (:meth:`pin_memory`) is ordered on the device's
+    current stream and returns at once; one to the host does so too, into pinned memory, whose values are right when the
+    stream has been waited for.
     """
     kind = kwargs.get("dtype")
     where = kwargs.get("device")
     if isinstance(kind, dtype) is False and kind is not None:
         raise TypeError(f"to: argument 'dtype' must be flambeau.dtype, not {kind.__class__.__name__}")
     format = kwargs.get("memory_format")
+    switches = [argument for argument in args if argument is True or argument is False]
+    non_blocking = kwargs.get("non_blocking") or switches[:1] == [True]
     for argument in args:
         if isinstance(argument, dtype):
             kind = argument
@@ -45,8 +52,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if where is not self._device:
             from flambeau.conversion import transfer
 
-            result = transfer(result, where, self._device)
-    if result is self and (kwargs.get("copy") or any(a is True for a in args[2:])):
+            result = transfer(result, where, self._device, non_blocking)
+    if result is self and (kwargs.get("copy") or switches[1:] == [True]):
         result = self.clone()
     return result if format is None else formatted("to", result, format, self)
 
@@ -57,13 +64,64 @@ def cpu(self: Tensor) -> Tensor:
 
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """The tensor on a CUDA device (the first, unless told otherwise)."""
-    return self.to("cuda" if device is None else device)
+    """The tensor on a CUDA device, the current one unless told otherwise; ``non_blocking`` as in :meth:`to`.
+
+    Raises:
+        RuntimeError: that says what is missing, where there is no CUDA device.
+    """
+    return self.to("cuda" if device is None else device, non_blocking=non_blocking)
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """The tensor itself: no backend keeps pinned memory."""
-    return self
+    """The tensor in memory that a device reads by itself, so that copies need not wait; itself where it is already.
+
+    Args:
+        device: the device that will read it; the accelerator's when None.
+
+    Raises:
+        RuntimeError: when the tensor is not on the CPU, and where no device reads the host's memory.
+    """
+    if self._device.type != "cpu":
+        raise RuntimeError(f"pin_memory: only tensors on the CPU can be pinned, and this one is on {self._device}")
+    runtime = pinning_runtime(device)
+    if runtime is None:
+        raise RuntimeError(
+            "pin_memory: no device here reads pinned memory; available are: " + ", ".join(dispatch.available())
+        )
+    host = self._backend.to_numpy(self._array)
+    if runtime.is_pinned(host):
+        return self
+    from flambeau.conversion import from_numpy
+
+    return from_numpy(runtime.pin(host))
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether the memory is pinned (:meth:`pin_memory`)."""
+    runtime = pinning_runtime(device) if self._device.type == "cpu" else None
+    return runtime is not None and runtime.is_pinned(self._backend.to_numpy(self._array))
+
+
+def pinning_runtime(wanted: Any = None) -> DeviceRuntime | None:
+    """What pins memory for a device, the accelerator unless given; None where there is no such thing."""
+    from flambeau import accelerator
+
+    found = accelerator.current_accelerator() if wanted is None else device(wanted)
+    if found is None or found.type not in dispatch.available():
+        return None
+    runtime = load(found).backend.runtime  # type: ignore[union-attr]
+    return runtime if runtime is not None and runtime.pins else None
+
+
+def record_stream(self: Tensor, stream: Any) -> None:
+    """Say that a stream other than the one it was made on uses the tensor.
+
+    When nobody holds it any more, its memory is not used again before what the stream has been given so far is done.
+    Does nothing for tensors of devices without streams.
+    """
+    runtime = self._backend.runtime
+    if runtime is not None:
+        runtime.keep_for(self._array, stream._raw)
 
 
 def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:

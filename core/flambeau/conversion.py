@@ -18,6 +18,12 @@ from flambeau.tensor import Tensor, wrap
 # Most sequences hold nothing else: their types are found out without a Python step an item.
 _NUMBERS = frozenset({bool, int, float, complex})
 
+# What is plainly not on a device.
+_HOST = (list, tuple, int, float, numpy.ndarray)
+
+# Device types of DLPack.
+_DLPACK_CPU, _DLPACK_CUDA_HOST = 1, 3
+
 
 def tensor(
     data: Any,
@@ -41,10 +47,14 @@ def tensor(
     """
     if isinstance(data, Tensor):
         copied = data.detach().clone().to(device=device, dtype=dtype)
+    elif not isinstance(data, _HOST) and hasattr(data, "__cuda_array_interface__"):
+        copied = from_cuda_array(data).clone().to(device=device, dtype=dtype)
     else:
         where = load(Device(device) if device is not None else devices.get_default_device())
         array = make_array(data, dtype, where)
         copied = wrap(array, where.backend.dtype_of(array), where)  # type: ignore[union-attr]
+    if pin_memory:
+        copied = copied.pin_memory()
     return copied.requires_grad_() if requires_grad else copied
 
 
@@ -127,9 +137,15 @@ def _ragged(data: Any) -> ValueError:
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """A tensor with ``data``, sharing its memory and history where possible (``torch.as_tensor``)."""
+    """A tensor with ``data``, sharing its memory and history where possible (``torch.as_tensor``).
+
+    Arrays of a CUDA device, of CuPy, Numba or PyTorch, are taken by ``__cuda_array_interface__`` and stay there unless
+    ``device`` says otherwise.
+    """
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
+    if not isinstance(data, _HOST) and hasattr(data, "__cuda_array_interface__"):
+        return from_cuda_array(data).to(device=device, dtype=dtype)
     if isinstance(data, numpy.ndarray):
         made = from_numpy(data)
         return made.to(device=device if device is not None else devices.get_default_device(), dtype=dtype)
@@ -245,33 +261,87 @@ def from_dlpack(external: Any) -> Tensor:
         BufferError: when no backend here takes arrays from its device.
     """
     kind, index = external.__dlpack_device__()
+    # Pinned memory is the host's.
+    kind = _DLPACK_CPU if int(kind) == _DLPACK_CUDA_HOST else int(kind)
     for name, (backend, _) in backends().items():
-        if backend.dlpack_type == int(kind) and backend.is_available():
+        if backend.dlpack_type == kind and backend.is_available():
             where = load(Device(name, index))
             array = where.backend.from_dlpack(external)  # type: ignore[union-attr]
             return wrap(array, where.backend.dtype_of(array), where)  # type: ignore[union-attr]
-    raise BufferError(f"from_dlpack: no backend takes arrays from the DLPack device type {int(kind)}")
+    raise BufferError(f"from_dlpack: no backend takes arrays from the DLPack device type {kind}")
 
 
-def transfer_array(array: Any, target: Device, source: Device) -> Any:
+def from_cuda_array(data: Any) -> Tensor:
+    """A tensor that shares the memory of an object with ``__cuda_array_interface__``.
+
+    What the object's own stream has been given is waited for by the current one, as the protocol asks.
+
+    Raises:
+        RuntimeError: where there is no CUDA device.
+        NotImplementedError: when the backend does not take such arrays.
+    """
+    where = load(Device("cuda"))
+    runtime = where.backend.runtime  # type: ignore[union-attr]
+    if runtime is None:
+        raise NotImplementedError("as_tensor: the backend for 'cuda' does not take the memory of other libraries")
+    array = runtime.from_array_interface(data)
+    return wrap(array, where.backend.dtype_of(array), where.backend.device_of(array))  # type: ignore[union-attr]
+
+
+def cuda_array_interface(tensor: Tensor) -> dict[str, Any]:
+    """What ``Tensor.__cuda_array_interface__`` is."""
+    where = tensor._device
+    if where.type != "cuda":
+        raise AttributeError(
+            f"__cuda_array_interface__: the tensor is on {where}, not on a CUDA device; use .cuda() to move it"
+        )
+    if tensor._node is not None:
+        raise RuntimeError(
+            "Can't get __cuda_array_interface__ on Variable that requires grad. Use tensor.detach() instead."
+        )
+    kind = tensor._dtype.numpy
+    if kind.kind not in "biufc":
+        raise TypeError(f"__cuda_array_interface__: the protocol has no name for {tensor._dtype.name}")
+    backend: Any = where.backend
+    strides = None if tensor.is_contiguous() else tuple([step * kind.itemsize for step in tensor.stride()])
+    runtime = backend.runtime
+    found = {
+        "typestr": kind.str, "shape": tuple(tensor.shape), "strides": strides, "version": 3,
+        "data": (tensor.data_ptr() if tensor.numel() else 0, False),
+    }  # fmt: skip
+    if runtime is not None:
+        # 0 may mean none at all: the default stream is 1.
+        found["stream"] = runtime.stream_pointer(runtime.current_stream(where.index or 0)) or 1
+    return found
+
+
+def transfer_array(array: Any, target: Device, source: Device, non_blocking: bool = False) -> Any:
     """A raw array of ``source`` as a raw array of ``target``, through the host; what ``xp.to_device`` is."""
     if target is source:
         return array
-    host = source.backend.to_numpy(array)  # type: ignore[union-attr]
-    # The CPU shares memory with the host array; a transfer never aliases.
-    return target.backend.from_numpy(numpy.array(host) if target.type == "cpu" else host, target)  # type: ignore[union-attr]
+    gives, takes = source.backend, target.backend
+    runtime = gives.runtime  # type: ignore[union-attr]
+    if runtime is not None and target.type == source.type:
+        return runtime.between_devices(array, target)
+    host = gives.to_numpy(array) if runtime is None else runtime.to_host(array, non_blocking)  # type: ignore[union-attr]
+    if target.type == "cpu":
+        # The CPU shares memory with the host array; a transfer never aliases.
+        return takes.from_numpy(numpy.array(host) if runtime is None else host, target)  # type: ignore[union-attr]
+    if takes.runtime is not None:  # type: ignore[union-attr]
+        return takes.runtime.to_device(host, target, non_blocking)  # type: ignore[union-attr]
+    return takes.from_numpy(host, target)  # type: ignore[union-attr]
 
 
-def transfer(input: Tensor, target: Device, source: Device) -> Tensor:
+def transfer(input: Tensor, target: Device, source: Device, non_blocking: bool = False) -> Tensor:
     """``input``, which lives on ``source``, on ``target``, recorded; what ``Tensor.to`` calls."""
     if source.depth or target.depth:  # inside of vmap, where levels look like the device below
         from flambeau.levels import share
 
         return share(input, target)
-    load(target)
+    target = load(target)
     if input.is_meta:
         raise NotImplementedError("to: Cannot copy out of meta tensor; no data! Use to_empty() for modules")
-    output = wrap(transfer_array(input._array, target, source), input._dtype, target)
+    output = wrap(transfer_array(input._array, target, source, non_blocking), input._dtype, target)
     if input.requires_grad and state.enabled:
         from flambeau.ops.declare import OPS
 

@@ -1,7 +1,9 @@
 """Factory functions: tensors from sizes and numbers.
 
-All take ``dtype=``, ``device=`` and ``requires_grad=``. ``layout``, ``pin_memory`` and ``memory_format`` are accepted
-for PyTorch's sake and change nothing: every tensor is dense, and its memory layout is the backend's affair.
+All take ``dtype=``, ``device=`` and ``requires_grad=``. ``zeros``, ``ones``, ``empty``, ``full`` and their forms with
+``_like`` put what they make into pinned memory with ``pin_memory=True``; the others leave that to ``pin_memory()``.
+``layout`` and ``memory_format`` are accepted for PyTorch's sake and change nothing: every tensor is dense, and its
+memory layout is the backend's affair.
 """
 
 from __future__ import annotations
@@ -81,10 +83,13 @@ def _device(given: DeviceLike) -> device_class | None:
 
 
 def _filled(
-    op: str, size: tuple[Any, ...], value: Any, given_dtype: Any, device: DeviceLike, requires_grad: bool, out: Any
-) -> Tensor:
+    op: str, size: tuple[Any, ...], value: Any, given_dtype: Any, device: DeviceLike, requires_grad: bool, out: Any,
+    pinned: bool,
+) -> Tensor:  # fmt: skip
     resolved = resolve_dtype(op, given_dtype, dtypes.get_default_dtype() if out is None else out.dtype)
     result = apply(ops.full, [resolve_size(op, size), value, resolved, _device(device)])
+    if pinned:
+        result = result.pin_memory()
     return finish("full", result, requires_grad, out) if requires_grad or out is not None else result
 
 
@@ -93,7 +98,7 @@ def zeros(
     pin_memory: bool = False, requires_grad: bool = False, **named: Any,
 ) -> Tensor:  # fmt: skip
     """Return a tensor of zeros (``torch.zeros``): ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return _filled("zeros", _named_size("zeros", size, named), 0, dtype, device, requires_grad, out)
+    return _filled("zeros", _named_size("zeros", size, named), 0, dtype, device, requires_grad, out, pin_memory)
 
 
 def ones(
@@ -101,7 +106,7 @@ def ones(
     pin_memory: bool = False, requires_grad: bool = False, **named: Any,
 ) -> Tensor:  # fmt: skip
     """Return a tensor of ones (``torch.ones``): ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return _filled("ones", _named_size("ones", size, named), 1, dtype, device, requires_grad, out)
+    return _filled("ones", _named_size("ones", size, named), 1, dtype, device, requires_grad, out, pin_memory)
 
 
 def empty(
@@ -114,7 +119,7 @@ def empty(
     """
     kind = resolve_dtype("empty", dtype, dtypes.get_default_dtype() if out is None else out.dtype)
     value = determinism.unspecified(kind)
-    return _filled("empty", _named_size("empty", size, named), value, kind, device, requires_grad, out)
+    return _filled("empty", _named_size("empty", size, named), value, kind, device, requires_grad, out, pin_memory)
 
 
 def empty_strided(
@@ -170,8 +175,7 @@ def full(
     else:
         default = scalar_dtype(fill_value)
     resolved = resolve_dtype("full", dtype, default if out is None else out.dtype)
-    result = apply(ops.full, [resolve_size("full", (size,)), fill_value, resolved, _device(device)])
-    return finish("full", result, requires_grad, out)
+    return _filled("full", (size,), fill_value, resolved, device, requires_grad, out, pin_memory)
 
 
 def full_like(
@@ -184,7 +188,7 @@ def full_like(
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     resolved = resolve_dtype("full_like", dtype, input.dtype)
     result = apply(ops.full, [tuple(input.shape), value, resolved, _device(device) or input.device])
-    return finish("full", result, requires_grad)
+    return finish("full", result.pin_memory() if pin_memory else result, requires_grad)
 
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from flambeau.dispatch import Backend, Namespace
 
-_interned: dict[tuple[str, int], device] = {}
+_interned: dict[tuple[str, int | None], device] = {}
+
+#: The device types that have one device only.
+SINGLE = frozenset({"cpu", "meta"})
 
 
 class device:
@@ -20,9 +23,13 @@ class device:
     There is one object a device, so that two devices are compared by identity. As a context manager (and as a
     decorator through ``set_default_device``) it is the default device of what is created inside.
 
+    ``device("cuda")``, with no index, stands for the current device of its type whenever it is used
+    (:func:`current_index`); a tensor is always on one with an index.
+
     Attributes:
         type: ``"cpu"``, ``"cuda"``, ``"opencl"``, ``"meta"`` or a plugin's name.
-        index: the ordinal, or None for the device types that have one device only (``cpu``, ``meta``).
+        index: the ordinal; None for the current device, and for the device types that have one device only (``cpu``,
+            ``meta``).
 
     Raises:
         RuntimeError: when the string is not ``TYPE`` or ``TYPE:INDEX``.
@@ -55,14 +62,14 @@ class device:
             index = int(ordinal)
         if not type.isidentifier():
             raise RuntimeError(f"device: invalid device string '{type}'; expected TYPE or TYPE:INDEX")
-        if index is None:
-            index = 0
+        if type in SINGLE:
+            index = None
         found = _interned.get((type, index))
         if found is None:
             found = object.__new__(cls)
             found.type = type
-            found.index = None if type in ("cpu", "meta") else index
-            found._name = type if found.index is None else f"{type}:{index}"
+            found.index = index
+            found._name = type if index is None else f"{type}:{index}"
             found.backend = None
             found.table = []
             found = _interned.setdefault((type, index), found)
@@ -85,6 +92,30 @@ class device:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         _defaults.stack = _defaults.stack[:-1]
+
+
+class _Current(threading.local):
+    """The index of the current device of each type, of this thread; 0 where none has been chosen."""
+
+    def __init__(self) -> None:
+        self.indices: dict[str, int] = {}
+
+
+_current = _Current()
+
+
+def current_index(type: str) -> int:
+    """The index of the device that a device type's name alone stands for, in this thread."""
+    return _current.indices.get(type, 0)
+
+
+def set_current_index(type: str, index: int) -> None:
+    """Have a device type's name stand for another of its devices, in this thread.
+
+    :func:`flambeau.cuda.set_device` and :func:`flambeau.accelerator.set_device_index` check the index and tell the
+    backend; this only keeps it.
+    """
+    _current.indices[type] = index
 
 
 class _Defaults(threading.local):
@@ -124,3 +155,7 @@ def get_default_device() -> device:
 def interned() -> list[device]:
     """Every device object made so far."""
     return list(_interned.values())
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device has no memory left for an array (``torch.OutOfMemoryError``). What is held already stays as it is."""

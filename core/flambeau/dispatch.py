@@ -16,6 +16,7 @@ from math import prod
 from typing import Any
 
 from flambeau import devices
+from flambeau.device_runtime import DeviceRuntime
 from flambeau.devices import device
 from flambeau.dtypes import USUAL, dtype
 from flambeau.offers import check_backend, check_offer, warn_of_ties, warn_of_unknown
@@ -40,6 +41,9 @@ class Backend:
         dlpack_type: the device type's number in DLPack (1 for CPU, 2 for CUDA), None where there is no exchange.
         nondeterministic: the kernels whose floating-point results depend on the order in which threads run (one with an
             argument ``accumulate`` only where that is true).
+        synchronizing: the kernels that wait for the device, because a shape or a check depends on values there.
+        runtime: what the device type has beside kernels: streams, counts of memory, graphs ...; None where it has none.
+            Asked for when :meth:`kernels` has been called.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Backend:
     install: str = ""
     dlpack_type: int | None = None
     nondeterministic: frozenset[str] = frozenset()
+    synchronizing: frozenset[str] = frozenset()
+    runtime: DeviceRuntime | None = None
     #: Whether ``add_`` takes every sum of gradients into the memory of the first (not so under ``vmap``).
     sums_in_place = True
 
@@ -430,13 +436,17 @@ def backends() -> dict[str, tuple[Backend, str]]:
 
 
 def load(target: device) -> device:
-    """Make a device ready: find its backend, freeze its tables.
+    """Make a device ready: find its backend, freeze its tables. One without an index becomes the current one.
 
     Raises:
         RuntimeError: when no plugin provides the device type, or it is not available here, or the index is too high.
     """
     if target.backend is not None:
         return target
+    if target.index is None and target.type not in devices.SINGLE:
+        target = device(target.type, devices.current_index(target.type))
+        if target.backend is not None:
+            return target
     with _lock:
         found = _types.get(target.type)
         if found is None:
@@ -461,12 +471,18 @@ def load(target: device) -> device:
 _EXTRAS = {"cuda": "cuda", "opencl": "opencl"}
 
 
+def is_loaded(device_type: str) -> bool:
+    """Whether a device of the type has been used."""
+    return device_type in _types
+
+
 def available() -> list[str]:
     """The device types that can be used here."""
-    return [name for name, (backend, _) in backends().items() if _is_available(backend)]
+    return [name for name, (backend, _) in backends().items() if usable(backend)]
 
 
-def _is_available(backend: Backend) -> bool:
+def usable(backend: Backend) -> bool:
+    """Whether a backend can be used here; it may be broken."""
     try:
         return backend.is_available()
     except Exception:  # a driver may fail in ways that its plugin did not foresee; `flambeau info` shows how

@@ -139,7 +139,8 @@ def methods() -> dict[str, Any]:
         "storage": storage.storage, "untyped_storage": storage.untyped_storage, "set_": storage.set_,
         "storage_type": storage.storage_type, "_typed_storage": storage.storage,
     }  # fmt: skip
-    found |= {name: getattr(casting, name) for name in ("to", "cpu", "cuda", "pin_memory", "type", "type_as")}
+    found |= {name: getattr(casting, name) for name in
+              ("to", "cpu", "cuda", "is_pinned", "pin_memory", "record_stream", "type", "type_as")}  # fmt: skip
     for name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
         found[name + "_"] = in_place_view(name)
     return found | casting.CASTS

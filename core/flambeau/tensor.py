@@ -289,10 +289,6 @@ class Tensor:
         """Whether a sparse tensor's entries are unique: False, it is dense."""
         return False
 
-    def is_pinned(self, device: Any = None) -> bool:
-        """Whether the memory is pinned: never."""
-        return False
-
     def get_device(self) -> int:
         """The index of the device, -1 for the CPU."""
         return -1 if self._device.index is None else self._device.index
@@ -415,6 +411,19 @@ class Tensor:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
         return self._backend.to_dlpack(self._array, stream=stream, **options)
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The memory of a CUDA tensor in version 3 of the protocol of that name, for CuPy, Numba, PyTorch ...
+
+        Raises:
+            AttributeError: for tensors elsewhere, so that ``hasattr`` tells.
+            RuntimeError: when the tensor requires grad.
+            TypeError: for dtypes that the protocol has no name for (bfloat16, float8).
+        """
+        from flambeau.conversion import cuda_array_interface
+
+        return cuda_array_interface(self)
+
     def __dlpack_device__(self) -> tuple[int, int]:
         if self._backend.dlpack_type is None:
             raise BufferError(f"__dlpack__: arrays of the device type {self._device.type!r} cannot be exported")
@@ -477,9 +486,6 @@ class Tensor:
         if self._device.type == "cpu" and segment_of(self._array) is None:
             self._array = shared_copy(self._array)
         return self
-
-    def record_stream(self, stream: Any) -> None:
-        """Nothing: memory goes back when nobody holds it, whatever streams there are."""
 
     def as_subclass(self, cls: Any) -> Any:
         """A tensor of the subclass ``cls`` that shares memory and history."""

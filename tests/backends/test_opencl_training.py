@@ -1,7 +1,4 @@
-"""Training on OpenCL: the losses are the CPU's, nothing but batch and loss moves, memory stays, faults leave it usable.
-
-The models are those of the demos and the benchmarks, small: LeNet, ResNet-18, an LSTM and a transformer over tokens.
-"""
+"""Training on OpenCL: nothing but batch and loss moves, memory stays, faults leave the device usable."""
 
 from __future__ import annotations
 
@@ -15,107 +12,15 @@ import pytest
 pytest.importorskip("pyopencl")
 
 import pyopencl as cl
+from training_models import MODELS, Training
 
 import flambeau
-from flambeau import Tensor, nn, optim
-from flambeau.nn import functional as F
 from flambeau_opencl.backend import OpenCLBackend
 from flambeau_opencl.runtime import OutOfMemoryError, Runtime, runtime
-from flambeau_vision.models import lenet, resnet18
 
 pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
 
 OPENCL = "opencl"
-VOCABULARY = 19
-
-
-class LSTMLanguageModel(nn.Module):
-    """The next token's scores from two layers of LSTM."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, 12)
-        self.lstm = nn.LSTM(12, 16, num_layers=2, batch_first=True, dropout=0.1)
-        self.scores = nn.Linear(16, VOCABULARY)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.scores(self.lstm(self.embedding(tokens))[0]).flatten(0, 1)
-
-
-class TransformerLanguageModel(nn.Module):
-    """The next token's scores from two causal layers of a transformer."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, 16)
-        self.places = nn.Parameter(flambeau.zeros(length, 16))
-        layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.scores = nn.Linear(16, VOCABULARY)
-        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(length))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        hidden = self.layers(self.embedding(tokens) + self.places, mask=self.mask, is_causal=True)
-        return self.scores(hidden).flatten(0, 1)
-
-
-class Training:
-    """A model on a device with its optimizer and a batch on the host."""
-
-    def __init__(self, name: str, device: str) -> None:
-        flambeau.manual_seed(0)
-        model, inputs, targets, optimizer = MODELS[name]()
-        self.device = device
-        self.model = model.to(device)
-        self.optimizer = optimizer(self.model.parameters())
-        self.inputs, self.targets = flambeau.from_numpy(inputs), flambeau.from_numpy(targets)
-
-    def step(self) -> Tensor:
-        """A step, batch to the device included; the loss."""
-        inputs, targets = self.inputs.to(self.device), self.targets.to(self.device)
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(inputs), targets)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
-
-    def losses(self, steps: int) -> list[float]:
-        flambeau.manual_seed(1)  # dropout's: both devices draw the same numbers
-        return [self.step().item() for _ in range(steps)]
-
-
-def _images(*shape: int) -> tuple[Any, Any]:
-    generator = numpy.random.default_rng(0)
-    return generator.standard_normal(shape).astype(numpy.float32), generator.integers(0, 10, shape[0])
-
-
-def _tokens(sequences: int, length: int) -> tuple[Any, Any]:
-    tokens = numpy.random.default_rng(0).integers(0, VOCABULARY, (sequences, length + 1))
-    return numpy.ascontiguousarray(tokens[:, :-1]), tokens[:, 1:].reshape(-1)
-
-
-def _sgd(parameters: Any) -> optim.Optimizer:
-    return optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
-
-
-def _adamw(parameters: Any) -> optim.Optimizer:
-    return optim.AdamW(parameters, lr=3e-3)
-
-
-MODELS: dict[str, Callable[[], tuple[nn.Module, Any, Any, Callable[[Any], optim.Optimizer]]]] = {
-    "lenet": lambda: (lenet(), *_images(8, 1, 28, 28), _sgd),
-    "resnet18": lambda: (resnet18(num_classes=10, small_images=True), *_images(4, 3, 16, 16), _sgd),
-    "lstm": lambda: (LSTMLanguageModel(), *_tokens(4, 8), _adamw),
-    "transformer": lambda: (TransformerLanguageModel(8), *_tokens(4, 8), _adamw),
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_ten_steps_have_the_losses_of_the_cpu(name: str) -> None:
-    expected = Training(name, "cpu").losses(10)
-    assert expected[-1] < expected[0]
-    numpy.testing.assert_allclose(Training(name, OPENCL).losses(10), expected, rtol=1e-4)
-
 
 # -- transfers -----------------------------------------------------------------------------------------------------
 

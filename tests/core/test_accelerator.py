@@ -30,7 +30,7 @@ def test_without_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flambeau.dispatch, "available", lambda: ["meta", "cpu"])
     assert not accelerator.is_available() and accelerator.device_count() == 0
     assert accelerator.current_accelerator() is None
-    with pytest.raises(RuntimeError, match=r"there is no accelerator here; available are: \['meta', 'cpu'\]"):
+    with pytest.raises(RuntimeError, match=r"there is no accelerator here; available are: meta, cpu"):
         accelerator.synchronize()
 
 
@@ -39,12 +39,3 @@ def test_the_cpu_as_one() -> None:
     flambeau.cpu.set_device(0)
     assert (flambeau.cpu.device_count(), flambeau.cpu.current_device()) == (1, "cpu")
     assert flambeau.cpu.is_available()
-
-
-def test_bfloat16_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flambeau import cuda
-
-    monkeypatch.setattr(cuda, "_backend", lambda: None)
-    assert not cuda.is_bf16_supported()
-    monkeypatch.setattr(cuda, "_backend", lambda: flambeau.dispatch.backends()["meta"][0])
-    assert cuda.is_bf16_supported()

@@ -229,7 +229,7 @@ def test_device_goes_with_its_plugin() -> None:
     plugins.unregister("boxed")
     with pytest.raises(RuntimeError, match="no plugin provides the device type 'boxed'"):
         flambeau.tensor([1.0], device="boxed")
-    assert devices.device("boxed").backend is None
+    assert devices.device("boxed:0").backend is None
 
 
 def test_missing_primitive_says_what_to_run() -> None:

@@ -315,7 +315,7 @@ def other_device() -> Any:
             return [OtherBackend()]
 
     plugins.register(OtherPlugin(), "other")
-    yield flambeau.device("other")
+    yield flambeau.device("other:0")
     plugins.unregister("other")
 
 

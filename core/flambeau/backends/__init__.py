@@ -1,6 +1,6 @@
 """Switches of PyTorch's own libraries (``torch.backends``), so that programs that set them run.
 
-What is set is kept and changes nothing; questions are answered truthfully: none of these libraries is used. The
+What is set is kept, and changes nothing but for ``cuda.matmul.allow_tf32``; questions are answered truthfully. The
 backends of Flambeau are devices, see :mod:`flambeau.dispatch` and ``flambeau info``.
 """
 

@@ -15,6 +15,21 @@ deterministic = False
 allow_tf32 = True
 
 
+def set_flags(
+    _enabled: bool | None = None,
+    _benchmark: bool | None = None,
+    _benchmark_limit: int | None = None,
+    _deterministic: bool | None = None,
+    _allow_tf32: bool | None = None,
+) -> tuple[bool, bool, int | None, bool, bool]:
+    """Set the switches that are given, and return what all of them were."""
+    before = (enabled, benchmark, benchmark_limit, deterministic, allow_tf32)
+    new = {"enabled": _enabled, "benchmark": _benchmark, "benchmark_limit": _benchmark_limit,
+           "deterministic": _deterministic, "allow_tf32": _allow_tf32}  # fmt: skip
+    globals().update({name: value for name, value in new.items() if value is not None})
+    return before
+
+
 def is_available() -> bool:
     """Whether cuDNN is used: never."""
     return False

@@ -1,117 +1,111 @@
-"""Questions about CUDA devices (``torch.cuda``), answered by whichever backend provides the device type ``cuda``."""
+"""CUDA devices: streams, memory, graphs (``torch.cuda``), through whichever backend provides the device type ``cuda``.
+
+Without a CUDA device :func:`is_available` is False, what asks for figures answers with none, and what needs a device
+raises a RuntimeError that says what is missing. Nothing here names an array library: what a backend has to give is
+:class:`flambeau.device_runtime.DeviceRuntime`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from flambeau import random
-from flambeau.devices import device as device_class
-from flambeau.dispatch import backends, load
-from flambeau.tensor import Tensor
+from flambeau.cuda._devices import (
+    can_device_access_peer,
+    current_device,
+    device,
+    device_count,
+    device_of,
+    get_arch_list,
+    get_device_capability,
+    get_device_name,
+    get_device_properties,
+    get_gencode_flags,
+    init,
+    ipc_collect,
+    is_available,
+    is_bf16_supported,
+    is_initialized,
+    is_tf32_supported,
+    set_device,
+    synchronize,
+)
+from flambeau.cuda.memory import (
+    OutOfMemoryError,
+    empty_cache,
+    get_allocator_backend,
+    get_per_process_memory_fraction,
+    max_memory_allocated,
+    max_memory_cached,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_cached,
+    memory_reserved,
+    memory_stats,
+    memory_stats_as_nested_dict,
+    memory_summary,
+    reset_accumulated_memory_stats,
+    reset_max_memory_allocated,
+    reset_max_memory_cached,
+    reset_peak_memory_stats,
+    set_per_process_memory_fraction,
+)
+from flambeau.cuda.random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
+from flambeau.cuda.streams import (
+    Event,
+    ExternalStream,
+    Stream,
+    StreamContext,
+    current_stream,
+    default_stream,
+    get_stream_from_external,
+    set_stream,
+    stream,
+)
+from flambeau.sync_debug import get_sync_debug_mode, set_sync_debug_mode
 
-
-def _backend() -> Any:
-    found = backends().get("cuda")
-    return found[0] if found is not None and found[0].is_available() else None
-
-
-def is_available() -> bool:
-    """Whether a CUDA device can be used."""
-    return _backend() is not None
-
-
-def device_count() -> int:
-    """How many CUDA devices there are."""
-    backend = _backend()
-    return 0 if backend is None else int(backend.device_count())
-
-
-def current_device() -> int:
-    """The index of the device that ``"cuda"`` stands for: always 0."""
-    return 0
-
-
-def get_device_name(device: Any = None) -> str:
-    """The name of a CUDA device."""
-    target = load(device_class("cuda" if device is None else device))
-    return target.backend.device_name(target.index or 0)  # type: ignore[union-attr]
-
-
-def synchronize(device: Any = None) -> None:
-    """Wait until a CUDA device has finished."""
-    target = load(device_class("cuda" if device is None else device))
-    target.backend.synchronize(target)  # type: ignore[union-attr]
-
-
-def empty_cache() -> None:
-    """Give memory that is kept for reuse back to the device; nothing where there is none."""
-    backend = _backend()
-    release = getattr(backend, "empty_cache", None)
-    if release is not None:
-        release()
-
-
-def is_bf16_supported(including_emulation: bool = True) -> bool:
-    """Whether a CUDA device is there that holds bfloat16."""
-    backend = _backend()
-    return backend is not None and "bfloat16" in backend.dtypes
-
-
-# -- random numbers: one generator serves all devices (see `flambeau.random`) ---------------------------------------
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the random numbers, of all devices."""
-    random.manual_seed(seed)
-
-
-def manual_seed_all(seed: int) -> None:
-    """Seed the random numbers, of all devices."""
-    random.manual_seed(seed)
-
-
-def seed() -> None:
-    """Seed the random numbers, of all devices, from the operating system's entropy."""
-    random.seed()
-
-
-def seed_all() -> None:
-    """Seed the random numbers, of all devices, from the operating system's entropy."""
-    random.seed()
-
-
-def initial_seed() -> int:
-    """The seed, the same for all devices."""
-    return random.initial_seed()
-
-
-def get_rng_state(device: Any = "cuda") -> Tensor:
-    """The state of the random numbers, the same for all devices (:func:`flambeau.get_rng_state`)."""
-    return random.get_rng_state()
-
-
-def get_rng_state_all() -> list[Tensor]:
-    """The state of the random numbers, once a device."""
-    return [random.get_rng_state() for _ in range(device_count())]
-
-
-def set_rng_state(new_state: Tensor, device: Any = "cuda") -> None:
-    """Bring the random numbers, of all devices, into a state that :func:`get_rng_state` returned."""
-    random.set_rng_state(new_state)
-
-
-def set_rng_state_all(new_states: Iterable[Tensor]) -> None:
-    """Bring the random numbers into a state that :func:`get_rng_state_all` returned."""
-    for state in new_states:
-        random.set_rng_state(state)
-
+#: Whether devices compute with float16, and whether a library for linear algebra is missing: as PyTorch says.
+has_half = True
+has_magma = False
+#: One generator serves all devices, so that there is none of a device's own.
+default_generators: tuple[Any, ...] = ()
 
 # -- what is imported when it is asked for ---------------------------------------------------------------------------
 
+_GRAPHS = ("CUDAGraph", "graph", "graph_pool_handle", "is_current_stream_capturing", "make_graphed_callables")
+_MODULES = ("amp", "graphs", "memory", "nvtx", "profiler", "random", "streams")
+
+__all__ = [
+    "CUDAGraph", "Event", "ExternalStream", "OutOfMemoryError", "Stream", "StreamContext", "amp",
+    "can_device_access_peer", "current_device", "current_stream", "default_generators", "default_stream", "device",
+    "device_count", "device_of", "empty_cache", "get_allocator_backend", "get_arch_list", "get_device_capability",
+    "get_device_name", "get_device_properties", "get_gencode_flags", "get_per_process_memory_fraction",
+    "get_rng_state", "get_rng_state_all", "get_stream_from_external", "get_sync_debug_mode", "graph",
+    "graph_pool_handle", "graphs", "has_half", "has_magma", "init", "initial_seed", "ipc_collect", "is_available",
+    "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "is_tf32_supported",
+    "make_graphed_callables", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_cached",
+    "max_memory_reserved", "mem_get_info", "memory", "memory_allocated", "memory_cached", "memory_reserved",
+    "memory_stats", "memory_stats_as_nested_dict", "memory_summary", "nvtx", "profiler", "random",
+    "reset_accumulated_memory_stats", "reset_max_memory_allocated", "reset_max_memory_cached",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_per_process_memory_fraction", "set_rng_state",
+    "set_rng_state_all", "set_stream", "set_sync_debug_mode", "stream", "streams", "synchronize",
+]  # fmt: skip
+
 
 def __getattr__(name: str) -> Any:
-    if name == "amp":
-        return import_module("flambeau.cuda.amp")
+    if name in _MODULES:
+        return import_module(f"flambeau.cuda.{name}")
+    if name in _GRAPHS:
+        return getattr(import_module("flambeau.cuda.graphs"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

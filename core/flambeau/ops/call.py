@@ -81,9 +81,13 @@ def apply(op: Op, values: list[Any]) -> Any:
         result = where.table[op.index](*raw)
     except (TypeError, ValueError, RuntimeError) as error:
         refused = kernel_error(op, error, values)
-        if refused is error:
-            raise
-        raise refused from error
+        try:
+            if refused is error:
+                raise
+            raise refused from error
+        finally:
+            # A frame that holds its own error is a cycle: `reshape`, which tries `view` first, would keep its operands.
+            del refused
     if type(result) is tuple or type(result) is list:
         # Gradient ops give None for what was not asked.
         outputs = tuple([None if array is None else wrap_result(array, where) for array in result])

@@ -80,7 +80,9 @@ copy.in_place(lambda xp, input, src, non_blocking=False: xp.assign(input, src))
 
 @copy.canonical
 def _(input: Any, src: Any, non_blocking: bool) -> Any:
-    return input, src.to(input._device) if hasattr(src, "_array") else src, non_blocking
+    if hasattr(src, "_array"):
+        src = src.to(input._device, non_blocking=non_blocking)
+    return input, src, non_blocking
 
 
 @composite(inplace=True, public=("function",))

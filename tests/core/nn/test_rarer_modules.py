@@ -139,6 +139,36 @@ def test_scatter_and_gather_take_structures() -> None:
 # -- attention -------------------------------------------------------------------------------------------------------
 
 
+def test_tf32_is_the_precision_of_products() -> None:
+    matmul = flambeau.backends.cuda.matmul
+    assert (matmul.allow_tf32, matmul.fp32_precision, flambeau.get_float32_matmul_precision()) == (
+        False,
+        "ieee",
+        "highest",
+    )
+    try:
+        matmul.allow_tf32 = True
+        assert flambeau.get_float32_matmul_precision() == "high" and matmul.fp32_precision == "tf32"
+        flambeau.set_float32_matmul_precision("highest")
+        assert not matmul.allow_tf32
+        matmul.fp32_precision = "tf32"
+        assert matmul.allow_tf32
+    finally:
+        matmul.fp32_precision = "ieee"
+    matmul.allow_fp16_accumulation = False
+    with pytest.raises(RuntimeError, match="fp32_precision: expected 'tf32', 'ieee' or 'none', got 'fp8'"):
+        matmul.fp32_precision = "fp8"
+    with pytest.raises(AttributeError, match="matmul has no switch 'allow_tf23'; there are: allow_tf32, "):
+        matmul.allow_tf23 = True
+
+
+def test_the_switches_of_cudnn_are_kept() -> None:
+    cudnn = flambeau.backends.cudnn
+    before = cudnn.set_flags(_benchmark=True)
+    assert before == (True, False, 10, False, True) and cudnn.benchmark
+    assert cudnn.set_flags(_benchmark=False)[1]
+
+
 def test_the_choice_of_attention_is_kept_and_changes_nothing() -> None:
     q, k, v = (array(2, 3, 4, seed=s) for s in range(3))
     expected = F.scaled_dot_product_attention(q, k, v)

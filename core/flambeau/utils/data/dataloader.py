@@ -14,6 +14,7 @@ from flambeau.utils.data import worker
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.fetch import draws_nothing, make_fetcher
+from flambeau.utils.data.pinning import PinAhead, pin_memory
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler, random_seed
 from flambeau.utils.data.seeds import SetAside, seed_batch
 
@@ -56,7 +57,9 @@ class DataLoader(Generic[T_co]):
         num_workers: how many processes (or threads) fetch batches; 0 for this one.
         collate_fn: makes a batch of a list of samples; :func:`~flambeau.utils.data.default_collate` unless given
             (:func:`~flambeau.utils.data.default_convert`, for a sample, where there are no batches).
-        pin_memory: accepted, with PyTorch's warning where there is no accelerator; memory is as it is.
+        pin_memory: put batches into pinned memory, from which ``to(device, non_blocking=True)`` copies while the
+            program goes on; with workers one batch is pinned ahead, in a thread of its own. Where no device reads
+            such memory a warning says so.
         drop_last: leave out a last batch that is shorter.
         timeout: seconds to wait for a batch from the workers; 0 for as long as it takes.
         worker_init_fn: called with the worker's number in each worker, after its generators have been seeded with
@@ -134,6 +137,7 @@ class DataLoader(Generic[T_co]):
             collate_fn = default_convert if batch_sampler is None else default_collate
         self.collate_fn = collate_fn
 
+        self._pins = False  # whether a pass pins its batches
         self._expected: int | None = None  # what len() has said of an iterable dataset
         self._iterator: _WorkersIterator | None = None
         _warn_of_many_workers(num_workers)
@@ -156,8 +160,7 @@ class DataLoader(Generic[T_co]):
         self._context = context
 
     def __iter__(self) -> Iterator[Any]:
-        if self.pin_memory:
-            _warn_of_pinning(self.pin_memory_device)
+        self._pins = self.pin_memory and _can_pin(self.pin_memory_device)
         if self.num_workers == 0:
             return _LocalIterator(self)
         if self.persistent_workers and self._iterator is not None and not self._iterator.closed:
@@ -267,8 +270,9 @@ def _warn_of_many_workers(num_workers: int) -> None:
         )
 
 
-def _warn_of_pinning(named: str) -> None:
-    from flambeau import cuda
+def _can_pin(named: str) -> bool:
+    """Whether a device reads pinned memory; a warning where none does, or where one is ``named``, as in PyTorch."""
+    from flambeau.casting import pinning_runtime
 
     if named:
         warnings.warn(
@@ -276,12 +280,14 @@ def _warn_of_pinning(named: str) -> None:
             f"ignore pin_memory_device='{named}'.",
             stacklevel=3,
         )
-    if not cuda.is_available():
+    can = pinning_runtime() is not None
+    if not can:
         warnings.warn(
             "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be "
             "used.",
             stacklevel=3,
         )
+    return can
 
 
 class _Endless:
@@ -308,12 +314,13 @@ class _LoaderIterator:
         self._generator = loader.generator
         self._pass_seed = random_seed(loader.generator)
         self._yielded = 0
+        self._pins = loader._pins
 
     def __iter__(self) -> _LoaderIterator:
         return self
 
     def __next__(self) -> Any:
-        batch = self._next_batch()
+        batch = self._next_pinned() if self._pins else self._next_batch()
         self._yielded += 1
         if self._expected is not None and self._yielded > self._expected:
             _warn_of_length(self._dataset, self._expected, self._yielded, self._num_workers)
@@ -327,6 +334,9 @@ class _LoaderIterator:
 
     def _next_batch(self) -> Any:
         raise NotImplementedError
+
+    def _next_pinned(self) -> Any:
+        return pin_memory(self._next_batch())
 
 
 def _warn_of_length(dataset: Any, expected: int, yielded: int, num_workers: int) -> None:
@@ -391,6 +401,10 @@ class _WorkersIterator(_LoaderIterator):
         self._ahead = max(loader.prefetch_factor or 0, 1) * loader.num_workers
         self._pool = _make_pool(setups, loader.multiprocessing_context, loader.timeout)
         self._close = weakref.finalize(self, self._pool.close)
+        self._pin_ahead: PinAhead | None = None
+        if self._pins:
+            self._pin_ahead = PinAhead()
+            weakref.finalize(self, self._pin_ahead.close)
         self._epoch = 0
         self._failed = False
         self._begin()
@@ -407,6 +421,8 @@ class _WorkersIterator(_LoaderIterator):
         self._yielded = 0
         for worker_id, note in self._arrived.values():
             self._pool.discard(worker_id, note)
+        if self._pin_ahead is not None:
+            self._pin_ahead.clear()
         self._begin()
 
     def _begin(self) -> None:
@@ -475,9 +491,20 @@ class _WorkersIterator(_LoaderIterator):
             self._waiting -= 1
         return answer
 
-    def _collect(self) -> None:
-        """Wait for answers."""
-        for worker_id, note in self._pool.receive():
+    def _next_pinned(self) -> Any:
+        assert self._pin_ahead is not None
+        return self._pin_ahead.next(self._next_batch, self._has_arrived)
+
+    def _has_arrived(self) -> bool:
+        """Whether the answer whose turn it is has come."""
+        if self._waiting and not self.closed:
+            with self._ended_by_errors():
+                self._collect(block=False)
+        return self._next in self._arrived if self._in_order else bool(self._arrived)
+
+    def _collect(self, block: bool = True) -> None:
+        """Wait for answers, or take those that have come."""
+        for worker_id, note in self._pool.receive(block):
             epoch, number, _ = note.header
             if epoch == self._epoch:
                 self._arrived[number] = worker_id, note

@@ -80,8 +80,8 @@ class WorkerPool:
             raise RuntimeError(_obituary(to)) from None
         to.pending += 1
 
-    def receive(self) -> list[tuple[int, Note]]:
-        """Wait for answers: the worker and the note of each that has come.
+    def receive(self, block: bool = True) -> list[tuple[int, Note]]:
+        """Wait for answers: the worker and the note of each that has come. Or, unless ``block``, take what is there.
 
         Raises:
             RuntimeError: when a worker that has work to do is gone, or nothing comes within the timeout.
@@ -90,7 +90,9 @@ class WorkerPool:
         for one in self._workers:
             if one.pending:
                 watched[one.connection] = watched[one.process.sentinel] = one
-        ready = wait(list(watched), self._timeout or None)
+        ready = wait(list(watched), (self._timeout or None) if block else 0)
+        if not ready and not block:
+            return []
         if not ready:
             busy = ", ".join(f"{one.id} (pid {one.process.pid})" for one in self._workers if one.pending)
             raise RuntimeError(

@@ -95,15 +95,17 @@ class ThreadPool:
         to.pending += 1
         to.tasks.put((epoch, number, pass_seed, index))
 
-    def receive(self) -> list[tuple[int, Answer]]:
-        """Wait for an answer.
+    def receive(self, block: bool = True) -> list[tuple[int, Answer]]:
+        """Wait for an answer, or, unless ``block``, take one that is there.
 
         Raises:
             RuntimeError: when nothing comes within the timeout.
         """
         try:
-            worker_id, answer = self._answers.get(timeout=self._timeout or None)
+            worker_id, answer = self._answers.get(block, self._timeout or None)
         except queue.Empty:
+            if not block:
+                return []
             busy = ", ".join(one.thread.name for one in self._workers if one.pending)
             raise RuntimeError(
                 f"DataLoader timed out after {self._timeout} seconds: no worker has finished a batch (waiting for "

@@ -35,6 +35,9 @@ from ._functions import (
     asarray as asarray,
 )
 from ._functions import (
+    ascontiguousarray as ascontiguousarray,
+)
+from ._functions import (
     asnumpy as asnumpy,
 )
 from ._functions import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,9 +20,14 @@ class Memory:
     def __init__(self, size: int, device_id: int) -> None:
         self.size = -(-size // 512) * 512
         self.device_id = device_id
-        self._asked = size
-        self._bytes = numpy.full(self.size + 2 * _CANARY, _MARK, numpy.uint8)
+        self._bytes = numpy.empty(self.size + 2 * _CANARY, numpy.uint8)
         self.ptr = self._bytes.ctypes.data + _CANARY
+        self.hand_out(size)
+
+    def hand_out(self, size: int) -> None:
+        """Begin anew, for an array of so many bytes."""
+        self._asked = size
+        self._bytes[:] = _MARK
         # What is not written yet should not look like zeros.
         self._bytes[_CANARY : _CANARY + size] = 0x7F
 
@@ -38,10 +44,25 @@ class Memory:
 class MemoryPointer:
     """A place in a piece of memory."""
 
-    def __init__(self, mem: Memory, offset: int) -> None:
+    def __init__(self, mem: Any, offset: int) -> None:
         self.mem = mem
         self.ptr = mem.ptr + offset
         self.device_id = mem.device_id
+
+    def _bytes(self, size: int) -> Any:
+        start = self.ptr - self.mem.ptr
+        assert start + size <= self.mem.buffer.size
+        return self.mem.buffer[start : start + size]
+
+    def copy_from_host_async(self, mem: int, size: int, stream: Any = None) -> None:
+        self._bytes(size)[:] = numpy.frombuffer((ctypes.c_char * size).from_address(mem), numpy.uint8)
+
+    def copy_from_device_async(self, src: MemoryPointer, size: int, stream: Any = None) -> None:
+        self._bytes(size)[:] = src._bytes(size)
+
+
+#: What gives memory to arrays: `cupy.cuda.set_allocator` changes it.
+allocator: list[Any] = [lambda size: MemoryPointer(Memory(size, _state.device), 0)]
 
 
 def unwrapped(value: Any) -> Any:
@@ -71,7 +92,7 @@ class ndarray:
         shape = (shape,) if isinstance(shape, (int, numpy.integer)) else tuple(int(n) for n in shape)
         if memptr is None:
             size = int(numpy.prod(shape, dtype=numpy.int64)) * dtype.itemsize
-            memptr = MemoryPointer(Memory(size, _state.device), 0)
+            memptr = allocator[0](size)
         self.data = memptr
         self.base: ndarray | None = None
         offset = memptr.ptr - memptr.mem.ptr
@@ -144,17 +165,26 @@ class ndarray:
             "explicitly."
         )
 
-    def get(self) -> Any:
-        _state.waits += 1
-        return numpy.array(self._host)
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
+        _state.wait() if blocking else None
+        if out is None:
+            return numpy.array(self._host)
+        out[...] = self._host
+        return out
 
     def item(self) -> Any:
-        _state.waits += 1
+        _state.wait()
         return self._host.item()
 
     def __bool__(self) -> bool:
-        _state.waits += 1
+        _state.wait()
         return bool(self._host)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        own = self._host.__array_interface__
+        return {"shape": self.shape, "typestr": own["typestr"], "data": (self.data.ptr, False), "version": 3,
+                "strides": None if self._host.flags.c_contiguous else self.strides, "stream": 1}  # fmt: skip
 
     def __dlpack__(self, **options: Any) -> Any:
         return self._host.__dlpack__()
@@ -209,7 +239,7 @@ class ndarray:
         return ndarray._of(unwrapped(self).argsort(axis, "stable"))
 
     def nonzero(self) -> tuple[ndarray, ...]:
-        _state.waits += 1
+        _state.wait()
         return tuple(ndarray._of(found) for found in unwrapped(self).nonzero())
 
     # -- indexing ----------------------------------------------------------------------------------------------------

@@ -35,7 +35,20 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str
 def asarray(a: Any, dtype: Any = None) -> ndarray:
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
+    if hasattr(a, "__cuda_array_interface__"):
+        from .cuda.memory import MemoryPointer, UnownedMemory
+
+        found = a.__cuda_array_interface__
+        kind = numpy.dtype(found["typestr"])
+        size = int(numpy.prod(found["shape"])) * kind.itemsize
+        pointer = MemoryPointer(UnownedMemory(found["data"][0], size, a, _state.device), 0)
+        return ndarray(found["shape"], kind, pointer, found.get("strides"))
     return ndarray._of(numpy.asarray(a, dtype))
+
+
+def ascontiguousarray(a: ndarray, dtype: Any = None) -> ndarray:
+    unwrapped(a)
+    return a if a._host.flags.c_contiguous else ndarray._of(a._host.copy())
 
 
 def asnumpy(a: ndarray) -> Any:
@@ -110,6 +123,8 @@ def failing(function: Any, error_as: Any) -> Any:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         host = [unwrapped(a) if isinstance(a, ndarray) else a for a in args]
+        if _state.linalg == "raise":
+            _state.wait()  # to look for errors
         try:
             found = function(*host, **kwargs)
         except numpy.linalg.LinAlgError:

@@ -1,4 +1,7 @@
-"""``RawModule`` by g++: a source becomes a shared library, which is kept by its hash."""
+"""``RawModule`` by g++: a source becomes a shared library, which is kept by its hash.
+
+The fibers of ``threads.cpp`` serve one kernel at a time, so that libraries are called with the interpreter locked.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ _POINTED = {
     "unsigned int": "I", "long long": "q", "unsigned long long": "Q", "half_bits": "e", "bfloat_bits": "E",
     "float": "f", "double": "d", "complex<float>": "F", "complex<double>": "D",
 }  # fmt: skip
+#: A folder that gets the source of every kernel, for whoever wants to show them to a real compiler.
+SOURCES = os.environ.get("CUPY_ON_CPU_SOURCES")
 #: How often each kernel was launched, by name.
 launches: dict[str, int] = {}
 
@@ -49,7 +54,7 @@ def _library(text: str, *options: str) -> Path:
 @cache
 def _threads() -> Any:
     path = _library((HERE / "threads.cpp").read_text(), "-O2")
-    return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.PyDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
 @cache
@@ -77,6 +82,8 @@ class RawKernel:
             rf'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?{re.escape(name)}\(([^)]*)\)', code
         )
         assert found, f"no kernel {name} in the source"
+        if SOURCES:
+            (Path(SOURCES) / f"{name}.cu").write_text(code)
         self.name = name
         self.code = code
         self.parameters = [" ".join(p.split()) for p in found[1].split(",")]
@@ -93,7 +100,7 @@ class RawKernel:
                 f"    return cpu_launch([](void **a) {{ {self.name}({values}); }}, grid, block, args, {waits});\n}}\n"
             )
             _threads()
-            self._launch = ctypes.CDLL(str(_library(text, "-O1", "-fno-builtin", "-ffp-contract=off"))).launch
+            self._launch = ctypes.PyDLL(str(_library(text, "-O1", "-fno-builtin", "-ffp-contract=off"))).launch
             self._launch.restype = ctypes.c_char_p
         return self._launch
 

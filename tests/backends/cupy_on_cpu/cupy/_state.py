@@ -14,6 +14,24 @@ waits = 0
 linalg: str | None = None
 
 
+#: The streams that note what they are given, by number.
+capturing: set[int] = set()
+
+
+def wait() -> None:
+    """Somebody reads a value back.
+
+    Raises:
+        CUDARuntimeError: while a stream captures.
+    """
+    global waits
+    if capturing:
+        from .cuda.runtime import CUDARuntimeError
+
+        raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+    waits += 1
+
+
 class Device:
     """See ``cupy.cuda.Device``."""
 

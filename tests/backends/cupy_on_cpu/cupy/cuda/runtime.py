@@ -26,4 +26,25 @@ def getDevice() -> int:
 
 
 def getDeviceProperties(device: int) -> dict[str, Any]:
-    return {"name": b"CuPy on a CPU"}
+    from .memory import total
+
+    return {"name": b"CuPy on a CPU", "major": 9, "minor": 0, "totalGlobalMem": total, "multiProcessorCount": 1,
+            "warpSize": 32}  # fmt: skip
+
+
+def deviceCanAccessPeer(device: int, peerDevice: int) -> int:
+    return int(device != peerDevice)
+
+
+def memGetInfo() -> tuple[int, int]:
+    from .memory import taken, total
+
+    return total - taken[_state.device], total
+
+
+def profilerStart() -> None:
+    pass
+
+
+def profilerStop() -> None:
+    pass
