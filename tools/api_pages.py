@@ -13,15 +13,11 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import flambeau
-from docstring_markdown import inline, markdown
-
-#: What a role of a docstring (``:func:`relu```) leads to, as Markdown; without a page for it, code.
-Resolve = Callable[[str], str]
+from docstring_markdown import Resolve, inline, markdown
 
 
 @dataclass
@@ -91,8 +87,9 @@ class Page:
             parts += [f"{label} {', '.join(f'`{name}`' for name in names)}."] if names else []
         if isinstance(entry.value, type):
             for name, member in _own_members(entry.value):
-                shown = f"```python\n{_folded(f'{entry.name}.{name}{signature(member) or str()}')}\n```"
-                parts.append(f"{shown}\n\n{markdown(inspect.getdoc(member) or '', resolve)}")
+                call = signature(member) or ""  # none: a property
+                parts.append(f"```python\n{_folded(f'{entry.name}.{name}{call}')}\n```")
+                parts.append(markdown(inspect.getdoc(member) or "", resolve))
         return "\n\n".join(parts)
 
 

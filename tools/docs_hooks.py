@@ -59,10 +59,9 @@ def on_post_build(*, config: Any) -> None:
     Raises:
         PluginError: with the page and the address.
     """
+    fetching = r"<(?:script|img|iframe|link(?![^>]*rel=\"?(?:canonical|prev|next|alternate)))\b"
     for page in Path(config.site_dir).rglob("*.html"):
-        found = re.search(
-            r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?((?:https?:)?//[^\" >]+)", page.read_text("utf-8")
-        )
+        found = re.search(fetching + r"[^>]*(?:src|href)=\"?((?:https?:)?//[^\" >]+)", page.read_text("utf-8"))
         if found:
             raise PluginError(f"{page} fetches {found[1]}; the site has to work from the disk")
 

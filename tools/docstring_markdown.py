@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable
 
+#: What the name in a role (``:func:`relu```) becomes in Markdown: a link, or code.
 Resolve = Callable[[str], str]
 
 _SECTIONS = {"Args": "Arguments", "Attributes": "Attributes", "Raises": "Raises", "Returns": "Returns"}

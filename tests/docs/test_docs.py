@@ -80,6 +80,16 @@ def test_every_extra_is_listed(page: str) -> None:
         assert f"`{extra}`" in text, f"{page} does not mention the extra {extra!r}"
 
 
+def test_every_package_is_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for where in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"][
+        "where"
+    ]:
+        for package in (ROOT / where).glob("flambeau*/__init__.py"):
+            folder = package.parent.relative_to(ROOT)
+            assert f"| `{folder}` |" in text, f"docs/architecture.md does not say what {folder} holds"
+
+
 def test_every_environment_variable_is_listed() -> None:
     text = (ROOT / "docs" / "settings.md").read_text()
     sources = [source for where in ("core", "backends", "plugins") for source in (ROOT / where).rglob("*.py")]
