@@ -8,6 +8,7 @@ import pytest
 import flambeau
 from flambeau.dispatch import available
 from flambeau.dtypes import DTYPES
+from flambeau.func import vmap
 from flambeau.testing.checks import held_dtypes
 from flambeau.testing.comparison import host, make_tensor
 
@@ -55,6 +56,8 @@ def test_0_dim_cpu_tensors_mix_and_others_do_not(device: str) -> None:
     if device == "cpu" or "cpu" not in available():
         pytest.skip("there is no other device")
     here = flambeau.ones(3, device=device)
-    assert host(here * flambeau.tensor(2.0, device="cpu")).tolist() == [2.0, 2.0, 2.0]
+    two = flambeau.tensor(2.0, device="cpu")
+    assert host(here * two).tolist() == [2.0, 2.0, 2.0]
+    assert host(vmap(lambda one: two * one)(here)).tolist() == [2.0, 2.0, 2.0]
     with pytest.raises(RuntimeError, match="expected all tensors to be on the same device"):
         here + flambeau.ones(3, device="cpu")
