@@ -55,12 +55,18 @@ def test_flambeau_finds_it(name: str, report: Any) -> None:
 
 def test_what_needs_no_other_package_is_used(environment: Any, tmp_path: Path) -> None:
     code = """
+from flambeau.ops import poincare_distance  # before any device is used
 import flambeau
 point = flambeau.zeros(2)
-print(flambeau.ops.poincare_distance(point, point).item(), "tcn_forecaster" in flambeau.catalogue.list_models())
+print(poincare_distance(point, point).item(), "tcn_forecaster" in flambeau.catalogue.list_models())
+try:
+    flambeau.ops.absent
+except AttributeError as error:
+    print(error)
 """
     done = environment.run(environment.python, "-W", "error", "-c", code, cwd=tmp_path)
-    assert done.stdout.split() == ["0.0", "True"], done.stderr
+    said = "module 'flambeau.ops' has no attribute 'absent': there is no op of that name"
+    assert done.stdout.splitlines() == ["0.0 True", said], done.stderr
 
 
 def test_a_backend_without_its_library_says_how_to_install_it(environment: Any, tmp_path: Path) -> None:
