@@ -21,7 +21,7 @@ def test_elements_are_shared_both_ways(name: str) -> None:
     array = mx.arange(6).astype(getattr(mx, name)).reshape(2, 3)
     mx.eval(array)
     tensor = from_mlx(array)
-    assert tensor.device == flambeau.device("mlx")
+    assert tensor.device.type == "mlx"
     assert str(tensor.dtype).removeprefix("flambeau.") == name.removesuffix("_")
     assert tensor.tolist() == array.tolist()
     back = to_mlx(tensor)
