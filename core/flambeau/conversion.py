@@ -261,9 +261,9 @@ def from_dlpack(external: Any) -> Tensor:
         BufferError: when no backend here takes arrays from its device.
     """
     kind, index = external.__dlpack_device__()
-    # Pinned memory is the host's.
+    # Pinned memory is the host's, and the host's is the CPU's, where other device types may have theirs, too.
     kind = _DLPACK_CPU if int(kind) == _DLPACK_CUDA_HOST else int(kind)
-    for name, (backend, _) in backends().items():
+    for name, (backend, _) in sorted(backends().items(), key=lambda item: item[0] != "cpu"):
         if backend.dlpack_type == kind and backend.is_available():
             where = load(Device(name, index))
             array = where.backend.from_dlpack(external)  # type: ignore[union-attr]

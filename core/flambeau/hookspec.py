@@ -101,7 +101,9 @@ def flambeau_datasets() -> Mapping[str, Callable[..., Any]]:  # type: ignore[emp
 def flambeau_file_formats() -> Mapping[str, tuple[Callable[..., None], Callable[..., Any]]]:  # type: ignore[empty-body]
     """Return file formats for ``flambeau.save``/``load``: ``{".extension": (save(obj, path), load(path))}``.
 
-    Called by ``save`` and ``load`` when a path has an extension that the core does not know.
+    Called by ``save`` and ``load`` when a path has an extension that the core does not know. The path that ``save``
+    is given is a temporary one, with the same extension, that takes the place of the user's when it returns: files are
+    whole without more ado.
 
         @hookimpl
         def flambeau_file_formats():

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau import plugins
+from flambeau.dispatch import Backend
+from flambeau.hookspec import hookimpl
 
 DTYPES = [
     "bool",
@@ -106,6 +109,25 @@ def test_inference_of_dtypes():
     assert flambeau.tensor([flambeau.tensor(1), flambeau.tensor(2)]).tolist() == [1, 2]
     assert flambeau.tensor([[1, 2], [3, 4]], dtype=flambeau.float16).dtype is flambeau.float16
     assert flambeau.Tensor([1, 2]).dtype is flambeau.float32 and flambeau.Tensor(2, 3).shape == (2, 3)
+
+
+def test_host_memory_of_dlpack_is_the_cpus_whatever_plugins_have_theirs_there():
+    class HostBackend(Backend):
+        name = "other_host"
+        array_type = list
+        dlpack_type = 1
+
+    class Plugin:
+        @hookimpl
+        def flambeau_backends(self):
+            return [HostBackend()]
+
+    plugin = Plugin()
+    plugins.register(plugin, name="other-host")
+    try:
+        assert flambeau.from_dlpack(np.ones(2)).device == flambeau.device("cpu")
+    finally:
+        plugins.unregister("other-host")
 
 
 def test_wrong_data():

@@ -317,8 +317,10 @@ def share(input: Tensor, where: device) -> Tensor:
     """``input`` on the levels of ``where`` as well, the same for every example there.
 
     Raises:
-        RuntimeError: when they live on different devices at the bottom.
+        RuntimeError: when they live on different devices at the bottom; as elsewhere, a 0-dim CPU tensor goes along.
     """
+    if _goes_along(input):
+        input = input.to(bottom(where))
     if bottom(input._device) is not bottom(where):
         raise RuntimeError(
             f"vmap: expected all tensors to be on the same device, but found {input._device} and {where}"
@@ -328,10 +330,16 @@ def share(input: Tensor, where: device) -> Tensor:
     return _crossed("add_levels", input, missing) if missing else input
 
 
+def _goes_along(tensor: Tensor) -> bool:
+    """Whether it is a 0-dim CPU tensor outside of all levels, which mixes with tensors of any device."""
+    own = tensor._device
+    return own.type == "cpu" and not own.depth and tensor.ndim == 0
+
+
 def together(tensors: list[Tensor]) -> device:
     """The device with the levels of all the tensors."""
-    where = tensors[0]._device
-    for tensor in tensors[1:]:
+    where = next((tensor._device for tensor in tensors if not _goes_along(tensor)), tensors[0]._device)
+    for tensor in tensors:
         if tensor._device is not where:
             where = _on(where, chain(tensor._device))
     return _on(where, ())

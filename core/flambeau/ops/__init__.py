@@ -7,6 +7,7 @@ of a call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from flambeau.ops import (  # noqa: F401 - a theme declares its ops when it is imported
@@ -186,3 +187,15 @@ def install_new() -> None:
 
 
 __all__ = ["OPS", "Op", "install", "install_new"]
+
+
+def __getattr__(name: str) -> Any:
+    """An op of a plugin; these are declared when one is first asked for, or a device first used."""
+    # A submodule that is being imported is asked for here first.
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
+        from flambeau.dispatch import backends
+
+        backends()
+        if name in globals():
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: there is no op of that name")

@@ -11,7 +11,8 @@ from flambeau.dtypes import (
     cast_number,
     complex64,
     finfo,
-    float64,
+    get_default_dtype,
+    int64,
 )
 from flambeau.ops.declare import composite, elementwise
 
@@ -147,7 +148,10 @@ def isclose(
     if not rtol and not atol and not equal_nan:
         return same
     if xp.dtype_of(input).category < FLOATING:
-        input, other = xp.to_dtype(input, float64), xp.to_dtype(other, float64)
+        # The difference is exact; what is allowed is of the default dtype, as in PyTorch.
+        input, other = xp.to_dtype(input, int64), xp.to_dtype(other, int64)
+        difference, size = (xp.to_dtype(xp.abs(x), get_default_dtype()) for x in (xp.sub(input, other), other))
+        return xp.logical_or(same, xp.le(difference, xp.add(xp.mul(size, rtol), atol)))
     near = xp.le(xp.abs(xp.sub(input, other)), xp.add(xp.mul(xp.abs(other), rtol), atol))
     same = xp.logical_or(same, xp.logical_and(near, xp.logical_and(xp.isfinite(input), xp.isfinite(other))))
     if equal_nan:

@@ -42,6 +42,11 @@ class Resolved:
         self.saved: tuple[Any, ...] = ()  # what the tape keeps, for inputs of `dtype`
         self.dtype: Any = None
 
+    @property
+    def shape(self) -> Any:
+        """Nothing: a decomposition that asks, to see whether it has a tensor before it, goes on after the view."""
+        raise _NoView(self.primitive.name)
+
     def keep(self, input: Tensor) -> None:
         """Make ``saved`` for inputs like this one."""
         plan = self.plan

@@ -59,6 +59,8 @@ def pytest_generate_tests(metafunc: Any) -> None:
         if (only_ops and name not in only_ops) or not marker.kwargs["select"](case):
             continue
         kinds = [k for k in marker.kwargs["dtypes"](case, held) if k in held and (not only_dtypes or k in only_dtypes)]
+        if "float64" not in held:
+            kinds = [k for k in kinds if k not in case.in_double]
         if metafunc.config.getoption("--quick", default=False):
             kinds = ["float32"] if "float32" in kinds else kinds[:1]
         parameters += [pytest.param(case, DTYPES[kind], id=f"{name}-{kind}") for kind in kinds]

@@ -147,6 +147,10 @@ class Maker:
         """A maker of the real dtype that goes with a complex one."""
         return self.of(self.dtype.to_real().name)
 
+    def holds(self, name: str) -> bool:
+        """Whether the device can hold a dtype."""
+        return name in load(self.device).backend.dtypes  # type: ignore[union-attr]
+
     @property
     def is_floating(self) -> bool:
         return self.dtype.category == FLOATING
@@ -173,6 +177,7 @@ class Case:
         steps: returns nothing, and is called on raw arrays only: the kernel is compared with the decomposition.
         strided: the result is the same for tensors that are not contiguous.
         aliases: the result shares the input's memory (of ops that are marked as views anyway).
+        in_double: names of dtypes for which the op computes in float64: tried where the device holds that, too.
     """
 
     def __init__(self, name: str, make: Callable[[Maker], Iterator[Sample]], reference: Any, **options: Any) -> None:
@@ -188,6 +193,7 @@ class Case:
         self.aliases: bool = options.pop("aliases", False)
         self.steps: bool = options.pop("steps", False)
         self.strided: bool = options.pop("strided", True)
+        self.in_double: tuple[str, ...] = options.pop("in_double", ())
         if options:
             raise TypeError(f"case {name!r}: unknown options {sorted(options)}")
 

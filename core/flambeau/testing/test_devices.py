@@ -6,8 +6,9 @@ import numpy
 import pytest
 
 import flambeau
-from flambeau.dispatch import available
+from flambeau.dispatch import available, load
 from flambeau.dtypes import DTYPES
+from flambeau.func import vmap
 from flambeau.testing.checks import held_dtypes
 from flambeau.testing.comparison import host, make_tensor
 
@@ -16,12 +17,12 @@ from flambeau.testing.comparison import host, make_tensor
 def test_values_survive_the_way_to_the_device_and_back(name: str, device: str) -> None:
     if name not in held_dtypes(device):
         pytest.skip(f"the device does not hold {name}")
-    kind = DTYPES[name]
+    kind, where = DTYPES[name], load(flambeau.device(device))
     for shape in ((), (3,), (2, 3), (0, 4)):
         tensor = make_tensor(shape, dtype=kind, device=device)
         assert tensor.shape == shape
         assert tensor.dtype is kind
-        assert tensor.device is flambeau.device(device)
+        assert tensor.device is where
         values = host(tensor)
         again = flambeau.from_numpy(numpy.array(values)).to(device)
         assert again.dtype is kind
@@ -31,7 +32,7 @@ def test_values_survive_the_way_to_the_device_and_back(name: str, device: str) -
 
 
 def test_tensors_are_created_on_the_device(device: str) -> None:
-    where = flambeau.device(device)
+    where = load(flambeau.device(device))
     for tensor in (
         flambeau.zeros(2, device=device), flambeau.arange(3, device=device), flambeau.rand(2, device=device),
         flambeau.randn(2, device=where), flambeau.tensor([1.0], device=device), flambeau.eye(2, device=device),
@@ -55,6 +56,8 @@ def test_0_dim_cpu_tensors_mix_and_others_do_not(device: str) -> None:
     if device == "cpu" or "cpu" not in available():
         pytest.skip("there is no other device")
     here = flambeau.ones(3, device=device)
-    assert host(here * flambeau.tensor(2.0, device="cpu")).tolist() == [2.0, 2.0, 2.0]
+    two = flambeau.tensor(2.0, device="cpu")
+    assert host(here * two).tolist() == [2.0, 2.0, 2.0]
+    assert host(vmap(lambda one: two * one)(here)).tolist() == [2.0, 2.0, 2.0]
     with pytest.raises(RuntimeError, match="expected all tensors to be on the same device"):
         here + flambeau.ones(3, device="cpu")

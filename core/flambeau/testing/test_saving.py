@@ -11,6 +11,7 @@ import pytest
 
 import flambeau
 from flambeau import nn
+from flambeau.dispatch import load
 from flambeau.dtypes import DTYPES
 from flambeau.testing.checks import held_dtypes
 from flambeau.testing.comparison import host, make_tensor
@@ -40,7 +41,7 @@ def test_weights_go_from_one_device_to_the_other(device: str) -> None:
     flambeau.save(model.state_dict(), file)
     file.seek(0)
     other.load_state_dict(flambeau.load(file))
-    assert other.weight.device is flambeau.device(device)
+    assert other.weight.device is load(flambeau.device(device))
     numpy.testing.assert_array_equal(host(other.weight), host(model.weight))
 
 

@@ -96,6 +96,14 @@ def test_dtypes_are_those_of_the_input():
     assert z.real.dtype is z.imag.dtype is flambeau.float32
 
 
+def test_what_is_more_than_a_view_for_some_dtypes_is_that_after_others_too():
+    for dtype in (flambeau.float32, flambeau.complex64, flambeau.float32, flambeau.complex64):
+        values = numpy.array([[1 + 2j, 3 - 1j]]) if dtype.is_complex else numpy.array([[1.0, 3.0]])
+        x = flambeau.tensor(values, dtype=dtype)
+        assert flambeau.adjoint(x).tolist() == values.conj().T.tolist()
+        assert x.mH.tolist() == values.conj().T.tolist()
+
+
 def test_what_has_nothing_to_do_gives_back_its_input():
     x = flambeau.ones(3)
     assert x.flatten() is x.flatten() is x

@@ -341,7 +341,7 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make())
 
 
-@case("float_power", np.float_power, dtypes=("float64", "int64", "complex128"))
+@case("float_power", np.float_power, dtypes=("float64", "int64", "complex128"), in_double=("int64",))
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3, low=0.5, high=3), make(3, low=0.5, high=3))
     yield sample(make(2, 3, low=0.5, high=3), 2)

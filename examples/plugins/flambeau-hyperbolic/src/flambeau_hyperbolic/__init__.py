@@ -1,0 +1,1 @@
+"""A plugin for Flambeau: new ops. The hooks are in ``plugin.py``."""

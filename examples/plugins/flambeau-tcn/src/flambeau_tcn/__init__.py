@@ -1,0 +1,1 @@
+"""A plugin for Flambeau: temporal convolutional networks for the catalogue. The hooks are in ``plugin.py``."""
