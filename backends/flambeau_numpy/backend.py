@@ -35,6 +35,7 @@ THEMES = (
     "convolution",
     "pooling",
     "dropout",
+    "attention",
     "recurrent",
     "random",
     "optimizer",

@@ -31,7 +31,7 @@ Kernel = Callable[..., Any]
 #: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs.
 WORTHWHILE = 400_000
 
-#: From this width on BLAS multiplies by a matrix that lies by rows faster than oneDNN does, which for some widths (3072,
+#: From this width on BLAS multiplies by a matrix that lies by rows faster than oneDNN, which for some widths (3072,
 #: 5120) needs three times as long.
 WIDE = 1000
 
