@@ -109,7 +109,8 @@ def test_dropout_of_views_and_per_channel() -> None:
 
 
 @pytest.mark.parametrize("call", [
-    ("gelu", "none"), ("gelu", "tanh"), ("erf",), ("softmax", 1), ("log_softmax", 1),
+    ("relu",), ("sigmoid",), ("silu",), ("gelu", "none"), ("gelu", "tanh"), ("erf",), ("softmax", 1),
+    ("log_softmax", 1),
 ], ids=str)  # fmt: skip
 def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> None:
     x = RNG.standard_normal((600, 700)).astype("float32")
@@ -117,6 +118,15 @@ def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> N
     found = same_for_any_number(threads, lambda: K[name](x, *settings))
     rows = [K[name](x[i : i + 1], *settings) for i in (0, 299, 599)]
     numpy.testing.assert_allclose(found[[0, 299, 599]], numpy.concatenate(rows), rtol=1e-6)
+
+
+def test_choices(threads: Callable[[int], None]) -> None:
+    x, y = RNG.standard_normal((2, 600, 700)).astype("float32")
+    found = same_for_any_number(threads, lambda: K["where"](x > 0.5, x, y))
+    numpy.testing.assert_array_equal(found, numpy.where(x > 0.5, x, y))
+    for given in (y, y.T.copy().T):
+        found = same_for_any_number(threads, lambda given=given: K["threshold_backward"](given, x, 0.5))
+        numpy.testing.assert_array_equal(found, numpy.where(x > 0.5, y, 0))
 
 
 @pytest.mark.parametrize("name", ["float32", "float16"])
@@ -145,3 +155,27 @@ def test_steps_of_optimizers(threads: Callable[[int], None], name: str) -> None:
     average, square = 0.9 * wide[2] + 0.1 * wide[1], 0.99 * abs(wide[3]) + 0.01 * wide[1] ** 2
     change = 0.1 * average / (1 - 0.9**3) / (numpy.sqrt(square / (1 - 0.99**3)) + 1e-8)
     numpy.testing.assert_allclose(found[0], wide[0] * 0.999 - change, tolerance, 10 * tolerance)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm(threads: Callable[[int], None], training: bool) -> None:
+    x, g = RNG.standard_normal((2, 3, 17, 64, 65)).astype("float32")[:, :, :, :, 1:]
+    weight, bias, mean, rstd = RNG.random((4, 17), numpy.float32) + 0.5
+    found = same_for_any_number(
+        threads,
+        lambda: K["native_batch_norm"](x, weight, bias, mean.copy(), 1 / rstd**2, training, 0.1, 1e-5)[0],
+    )
+    wide = x.astype("float64")
+    means = wide.mean((0, 2, 3)) if training else mean
+    deviations = numpy.sqrt(wide.var((0, 2, 3)) if training else 1 / rstd.astype("float64") ** 2)
+    expected = (wide - means[:, None, None]) / deviations[:, None, None] * weight[:, None, None] + bias[:, None, None]
+    numpy.testing.assert_allclose(found, expected, 1e-4, 1e-4)
+    settings = weight, mean, rstd, training, (True, True, True)
+    gi = same_for_any_number(threads, lambda: K["native_batch_norm_backward"](g, x, *settings)[0])
+    normal = (wide - mean[:, None, None]) * rstd[:, None, None]
+    if training:
+        along = (g * normal).mean((0, 2, 3), keepdims=True)
+        inner = g - g.mean((0, 2, 3), keepdims=True) - normal * along
+    else:
+        inner = g
+    numpy.testing.assert_allclose(gi, inner * (rstd * weight)[:, None, None], 1e-3, 1e-4)
