@@ -78,7 +78,11 @@ def threshold_backward(g: Array, input: Array, threshold: float) -> Array:
 def sigmoid(input: Array) -> Array:
     """``1 / (1 + exp(-input))``. Where the exponential overflows the quotient is 0, as it should be."""
     if input.size >= PARALLEL and input.dtype.char in "fd":
-        return in_blocks(sigmoid, input, computed=input.dtype)
+        return in_blocks(_sigmoid, input, computed=input.dtype)
+    return _sigmoid(input)
+
+
+def _sigmoid(input: Array) -> Array:
     result = numpy.asarray(numpy.negative(input))
     numpy.exp(result, result)
     numpy.add(result, 1, result)

@@ -312,5 +312,10 @@ KERNELS: dict[str, Kernel] = {
     "clamp_": clamp_,
     "rsqrt": rsqrt,
     "logaddexp": logaddexp,
+    "logaddexp2": numpy.logaddexp2,
+    "hypot": numpy.hypot,
+    "nextafter": numpy.nextafter,
+    "gcd": numpy.gcd,
+    "lcm": numpy.lcm,
     "erf": erf,
 }

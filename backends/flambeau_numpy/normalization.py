@@ -160,10 +160,8 @@ def native_batch_norm(
     samples, channels, size = planes.shape
     count = samples * size
     out = numpy.empty(planes.shape, planes.dtype)
-    if training:
-        mean, var = numpy.empty(channels, planes.dtype), numpy.empty(channels, planes.dtype)
-    else:
-        mean, var = _wide(running_mean).copy(), _wide(running_var)
+    mean: Array = numpy.empty(channels, planes.dtype) if training else _wide(running_mean).copy()
+    var: Array = numpy.empty(channels, planes.dtype) if training else _wide(running_var)
     rstd = numpy.empty(channels, planes.dtype)
     scale, shift = _wide(weight), _wide(bias)
 
