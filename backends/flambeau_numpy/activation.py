@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy
 
-from flambeau_numpy.blocks import ROW_BLOCK, in_blocks, over_rows
+from flambeau_numpy.blocks import BLOCK, ROW_BLOCK, in_blocks, over_rows
 from flambeau_numpy.elementwise import clip, is_half
 from flambeau_numpy.error_function import double_erf, single_erf
 from flambeau_numpy.reduction import amax, float_sum
+from flambeau_numpy.threads import PARALLEL, over_parts
 
 Array = Any
 
@@ -30,6 +31,11 @@ _BOUNDS = {numpy.dtype(name): _bounds(numpy.dtype(name)) for name in ("f2", "f4"
 def relu(input: Array) -> Array:
     """``max(input, 0)``; NaN stays."""
     bounds = _BOUNDS.get(input.dtype)
+    if input.size >= PARALLEL and bounds is not None and input.flags.c_contiguous:
+        out = numpy.empty(input.shape, input.dtype)
+        x, target = input.reshape(-1), out.reshape(-1)
+        over_parts(lambda part: clip(x[part], *bounds, target[part]), x.size, BLOCK)
+        return out
     return clip(input, *bounds) if bounds is not None else numpy.maximum(input, numpy.zeros((), input.dtype))
 
 
@@ -53,9 +59,17 @@ def threshold_backward(g: Array, input: Array, threshold: float) -> Array:
     integer = _INTEGER_OF_SIZE.get(g.dtype.itemsize)
     if not g.shape or g.dtype.kind != "f" or integer is None or input.shape != g.shape or input.dtype != g.dtype:
         return numpy.where(numpy.less_equal(input, threshold), numpy.zeros((), g.dtype), g)
-    mask = numpy.less_equal(input, threshold).astype(integer)
-    numpy.subtract(mask, 1, mask)
-    return numpy.bitwise_and(g.view(integer), mask, mask).view(g.dtype)
+    out = numpy.empty(g.shape, integer)
+    given, x = numpy.ascontiguousarray(g).reshape(-1).view(integer), numpy.ascontiguousarray(input).reshape(-1)
+    target = out.reshape(-1)
+
+    def work(part: slice) -> None:
+        mask = numpy.less_equal(x[part], threshold).astype(integer)
+        numpy.subtract(mask, 1, mask)
+        numpy.bitwise_and(given[part], mask, target[part])
+
+    over_parts(work, x.size, BLOCK)
+    return out.view(g.dtype)
 
 
 # -- smooth --------------------------------------------------------------------------------------------------------
@@ -63,6 +77,12 @@ def threshold_backward(g: Array, input: Array, threshold: float) -> Array:
 
 def sigmoid(input: Array) -> Array:
     """``1 / (1 + exp(-input))``. Where the exponential overflows the quotient is 0, as it should be."""
+    if input.size >= PARALLEL and input.dtype.char in "fd":
+        return in_blocks(_sigmoid, input, computed=input.dtype)
+    return _sigmoid(input)
+
+
+def _sigmoid(input: Array) -> Array:
     result = numpy.asarray(numpy.negative(input))
     numpy.exp(result, result)
     numpy.add(result, 1, result)

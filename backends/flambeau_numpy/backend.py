@@ -35,6 +35,7 @@ THEMES = (
     "convolution",
     "pooling",
     "dropout",
+    "attention",
     "recurrent",
     "random",
     "optimizer",
@@ -65,7 +66,9 @@ class NumpyBackend(Backend):
         for what NumPy warns of in our own frames says so: ``numpy.errstate`` around each kernel would cost 0.9 µs.
         """
         warnings.filterwarnings("ignore", EXPECTED_WARNINGS, RuntimeWarning, module=r"flambeau")
-        gathered: dict[str, Callable[..., Any]] = {}
+        from flambeau_numpy import pointwise
+
+        gathered: dict[str, Callable[..., Any]] = pointwise.kernels()
         for theme in THEMES:
             gathered.update(import_module(f"flambeau_numpy.{theme}").KERNELS)
         return gathered

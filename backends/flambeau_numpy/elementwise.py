@@ -10,6 +10,7 @@ import numpy
 from flambeau_array import elementwise
 from flambeau_numpy.blocks import BLOCK
 from flambeau_numpy.error_function import erf
+from flambeau_numpy.threads import over_parts
 
 Array = Any
 Kernel = Callable[..., Any]
@@ -77,8 +78,8 @@ def _selected(condition: Array, input: Array, other: Array) -> Array | None:
             return None
     out = numpy.empty(condition.size, integer)
     chosen = condition.view(numpy.int8).reshape(-1)
-    for start in range(0, out.size, BLOCK):
-        part = slice(start, start + BLOCK)
+
+    def work(part: slice) -> None:
         first, second = (each[part] if each.shape else each for each in bits)
         mask = chosen[part].astype(integer)
         numpy.negative(mask, mask)
@@ -86,6 +87,8 @@ def _selected(condition: Array, input: Array, other: Array) -> Array | None:
         numpy.bitwise_xor(first, second, target)
         numpy.bitwise_and(target, mask, target)
         numpy.bitwise_xor(target, second, target)
+
+    over_parts(work, out.size, BLOCK)
     return out.view(dtype).reshape(condition.shape)
 
 
@@ -149,5 +152,10 @@ KERNELS: dict[str, Kernel] = {
     "where": where,
     "clamp": clamp,
     "clamp_": clamp_,
+    "logaddexp2": numpy.logaddexp2,
+    "hypot": numpy.hypot,
+    "nextafter": numpy.nextafter,
+    "gcd": numpy.gcd,
+    "lcm": numpy.lcm,
     "erf": erf,
 }

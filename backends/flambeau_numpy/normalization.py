@@ -1,4 +1,4 @@
-"""Layer and batch normalization with one temporary array of the input's size, and their gradients.
+"""Layer and batch normalization, a few rows or channels at a time, and their gradients.
 
 Statistics are computed, and returned, in float32 for 16-bit floats.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from flambeau_numpy.blocks import ROW_BLOCK, row_blocks
+from flambeau_numpy.blocks import ROW_BLOCK, over_rows, row_blocks
 from flambeau_numpy.elementwise import is_half
 from flambeau_numpy.reduction import float_sum
 
@@ -157,27 +157,34 @@ def native_batch_norm(
             unbiased variance; otherwise they are the statistics.
     """
     planes = _planes(input)
+    samples, channels, size = planes.shape
+    count = samples * size
+    out = numpy.empty(planes.shape, planes.dtype)
+    mean: Array = numpy.empty(channels, planes.dtype) if training else _wide(running_mean).copy()
+    var: Array = numpy.empty(channels, planes.dtype) if training else _wide(running_var)
+    rstd = numpy.empty(channels, planes.dtype)
+    scale, shift = _wide(weight), _wide(bias)
+
+    def work(part: slice) -> None:
+        x, target, rate = planes[:, part], out[:, part], rstd[part]
+        if training:
+            numpy.divide(_channel_sums(x), count, mean[part])
+        numpy.subtract(x, mean[part, None], target)
+        if training:
+            numpy.divide(_channel_products(target, target), count, var[part])
+        numpy.add(var[part], eps, rate)
+        numpy.sqrt(rate, rate)
+        numpy.reciprocal(rate, rate)
+        numpy.multiply(target, (rate if scale is None else numpy.multiply(rate, scale[part]))[:, None], target)
+        if shift is not None:
+            numpy.add(target, shift[part, None], target)
+
+    over_rows(work, channels, count)
     if training:
-        count = planes.shape[0] * planes.shape[2]
-        mean = _channel_sums(planes)
-        numpy.divide(mean, count, mean)
-        out = numpy.subtract(planes, mean[:, None])
-        var = _channel_products(out, out)
-        numpy.divide(var, count, var)
         if running_mean is not None:
             _move(running_mean, mean, momentum)
         if running_var is not None:
             _move(running_var, var * (count / max(count - 1, 1)), momentum)
-    else:
-        mean, var = _wide(running_mean).copy(), _wide(running_var)
-        out = numpy.subtract(planes, mean[:, None])
-    rstd = numpy.add(var, eps)
-    numpy.sqrt(rstd, rstd)
-    numpy.reciprocal(rstd, rstd)
-    scale = rstd if weight is None else numpy.multiply(rstd, _wide(weight))
-    numpy.multiply(out, scale[:, None], out)
-    if bias is not None:
-        numpy.add(out, _wide(bias)[:, None], out)
     return out.reshape(input.shape).astype(input.dtype, copy=False), mean, rstd
 
 
@@ -200,31 +207,43 @@ def native_batch_norm_backward(
     Args:
         training: whether the statistics depend on the input.
     """
-    planes = _planes(g)
-    dtype = input.dtype
-    affine = dtype if weight is None else weight.dtype
-    gi = gw = gb = None
+    cotangent = _planes(g)
+    samples, channels, size = cotangent.shape
+    count = samples * size
     through = needs[0] and training
-    if needs[2] or through:
-        total = _channel_sums(planes)
-        gb = total.astype(affine, copy=False) if needs[2] else None
-    if needs[1] or through:
-        centered = numpy.subtract(_planes(input), save_mean[:, None])
-        along = numpy.multiply(_channel_products(planes, centered), save_rstd)  # sum of g * normal
-        gw = along.astype(affine, copy=False) if needs[1] else None
-    if needs[0]:
-        scale = save_rstd if weight is None else numpy.multiply(save_rstd, _wide(weight))
+    x = _planes(input) if needs[1] or through else None
+    gi = numpy.empty(cotangent.shape, cotangent.dtype) if needs[0] else None
+    gw, gb = (numpy.empty(channels, cotangent.dtype) if needed else None for needed in needs[1:])
+    scale = save_rstd if weight is None else numpy.multiply(save_rstd, _wide(weight))
+
+    def work(part: slice) -> None:
+        given, rate = cotangent[:, part], save_rstd[part]
+        if needs[2] or through:
+            total = _channel_sums(given)
+            if gb is not None:
+                gb[part] = total
+        if x is not None:
+            centered = numpy.subtract(x[:, part], save_mean[part, None])
+            along = numpy.multiply(_channel_products(given, centered), rate)  # sum of g * normal
+            if gw is not None:
+                gw[part] = along
+        if gi is None:
+            return
+        target = gi[:, part]
         if training:
             # (g - mean(g) - normal * mean(g * normal)) * scale, the factors of a channel put together first
-            count = planes.shape[0] * planes.shape[2]
-            result = numpy.multiply(centered, (along * save_rstd / count)[:, None], centered)
-            numpy.add(result, (total / count)[:, None], result)
-            numpy.subtract(planes, result, result)
-            numpy.multiply(result, scale[:, None], result)
-        else:
-            result = numpy.multiply(planes, scale[:, None])
-        gi = result.reshape(input.shape).astype(dtype, copy=False)
-    return gi, gw, gb
+            numpy.multiply(centered, (along * rate / count)[:, None], centered)
+            numpy.add(centered, (total / count)[:, None], centered)
+            given = numpy.subtract(given, centered, centered)
+        numpy.multiply(given, scale[part, None], target)
+
+    over_rows(work, channels, count)
+    affine = input.dtype if weight is None else weight.dtype
+    return (
+        None if gi is None else gi.reshape(input.shape).astype(input.dtype, copy=False),
+        None if gw is None else gw.astype(affine, copy=False),
+        None if gb is None else gb.astype(affine, copy=False),
+    )
 
 
 KERNELS: dict[str, Callable[..., Any]] = {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 
 from flambeau_numpy.elementwise import is_half
+from flambeau_numpy.threads import over_parts
 
 Array = Any
 DType = Any
@@ -79,9 +80,11 @@ def _row_sums(matrix: Array, ones: Array) -> Array:
     if matrix.size <= _LARGEST:
         return matrix.dot(ones[:width])
     result = numpy.empty(rows, matrix.dtype)
-    step = _LARGEST // width
-    for start in range(0, rows, step):
-        result[start : start + step] = matrix[start : start + step].dot(ones[:width])
+
+    def work(part: slice) -> None:
+        matrix[part].dot(ones[:width], result[part])
+
+    over_parts(work, rows, _LARGEST // width, width)
     return result
 
 

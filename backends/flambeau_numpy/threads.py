@@ -6,6 +6,7 @@ The parts are the same for any number of threads, so the results are too.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -27,11 +28,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
+class _Here(threading.local):
+    """Whether the thread is at work on a part; what that calls stays in the thread."""
+
+    at_work = False
+
+
+_here = _Here()
+
+
 def over_parts(work: Callable[[slice], None], size: int, step: int, width: int = 1) -> None:
     """Call ``work`` with the slices of length ``step`` that divide ``size`` rows, on as many threads as are set.
 
-    A row has ``width`` elements. The order is open. ``work`` must not call this function; what it raises is raised
-    here.
+    A row has ``width`` elements. The order is open. What ``work`` raises is raised here.
     """
     starts = iter(range(0, size, step))
 
@@ -39,10 +48,22 @@ def over_parts(work: Callable[[slice], None], size: int, step: int, width: int =
         for start in starts:  # each start is handed out once: the interpreter's lock is held meanwhile
             work(slice(start, min(start + step, size)))
 
-    threads = min(worker_threads(), -(-size // step)) if size * width >= PARALLEL else 1
-    others = [_pool(threads - 1).submit(take) for _ in range(threads - 1)] if threads > 1 else []
+    threads = 1
+    if size * width >= PARALLEL and not _here.at_work:
+        threads = min(worker_threads(), -(-size // step))
+    if threads <= 1:
+        return take()
+
+    def take_alone() -> None:
+        _here.at_work = True
+        try:
+            take()
+        finally:
+            _here.at_work = False
+
+    others = [_pool(threads - 1).submit(take_alone) for _ in range(threads - 1)]
     try:
-        take()
+        take_alone()
     finally:
         for other in others:
             other.result()

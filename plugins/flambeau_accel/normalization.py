@@ -43,6 +43,10 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 #: Elements from which on oneDNN is faster than NumPy.
 WORTHWHILE = 4096
 
+#: Elements a sample and channel from which on NumPy, a few channels at a time, is faster than oneDNN, which goes to the
+#: memory for each of its passes.
+LARGE_PLANE = 1024
+
 #: The only dtype served: with bfloat16 the statistics would have another than the input.
 FLOAT = numpy.dtype(numpy.float32)
 
@@ -206,7 +210,7 @@ def native_batch_norm(
 
     In training, ``running_mean`` and ``running_var`` are moved, in place, by ``momentum`` towards the statistics.
     """
-    if not _served(input, weight, bias, running_mean, running_var) or input.size <= input.shape[1]:
+    if not _served(input, weight, bias, running_mean, running_var) or not _has_small_planes(input.shape):
         return fallback(input, weight, bias, running_mean, running_var, training, momentum, eps)
     input = contiguous(input)
     samples, channels = input.shape[:2]
@@ -225,6 +229,12 @@ def native_batch_norm(
         _move(running_mean, mean, momentum)
         _move(running_var, variance * (count / max(count - 1, 1)), momentum)
     return out, mean, _rstd(variance, eps)
+
+
+def _has_small_planes(shape: tuple[int, ...]) -> bool:
+    """Whether a channel of (N, C, ...) has more than one element, and each sample's part of it is small."""
+    plane = prod(shape[2:])
+    return shape[0] * plane > 1 and plane < LARGE_PLANE
 
 
 def _move(running: Array | None, value: Array, momentum: float) -> None:
@@ -262,7 +272,7 @@ def native_batch_norm_backward(
     needs: tuple[bool, bool, bool],
 ) -> Gradients:
     """The cotangents of input, weight and bias, each None where it is not needed."""
-    if not needs[0] or not _served(input, g, weight) or input.size <= input.shape[1]:
+    if not needs[0] or not _served(input, g, weight) or not _has_small_planes(input.shape):
         return fallback(g, input, weight, save_mean, save_rstd, training, needs)
     g, input = contiguous(g), contiguous(input)
     samples, channels = input.shape[:2]

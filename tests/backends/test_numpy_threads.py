@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -53,6 +57,20 @@ def test_every_element_is_in_one_part(threads: Callable[[int], None], count: int
     assert (times == 1).all()
     assert len(workers) <= count
     assert size == LARGE or workers <= {threading.get_ident()}
+
+
+def test_a_part_does_not_wait_for_further_threads(threads: Callable[[int], None]) -> None:
+    threads(2)
+    times = numpy.zeros((8, LARGE), int)
+
+    def work(part: slice) -> None:
+        def within(inner: slice) -> None:
+            times[part, inner] += 1
+
+        over_parts(within, LARGE, 100_000)
+
+    over_parts(work, 8, 1, LARGE)
+    assert (times == 1).all()
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -109,7 +127,8 @@ def test_dropout_of_views_and_per_channel() -> None:
 
 
 @pytest.mark.parametrize("call", [
-    ("gelu", "none"), ("gelu", "tanh"), ("erf",), ("softmax", 1), ("log_softmax", 1),
+    ("relu",), ("sigmoid",), ("silu",), ("gelu", "none"), ("gelu", "tanh"), ("erf",), ("softmax", 1),
+    ("log_softmax", 1),
 ], ids=str)  # fmt: skip
 def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> None:
     x = RNG.standard_normal((600, 700)).astype("float32")
@@ -117,6 +136,38 @@ def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> N
     found = same_for_any_number(threads, lambda: K[name](x, *settings))
     rows = [K[name](x[i : i + 1], *settings) for i in (0, 299, 599)]
     numpy.testing.assert_allclose(found[[0, 299, 599]], numpy.concatenate(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums(threads: Callable[[int], None], dtype: str) -> None:
+    x = RNG.standard_normal((700, 600)).astype(dtype)
+    tolerance = {"float32": 2e-3, "float64": 1e-10}[dtype]
+    for dim in ((0, 1), (1,)):
+        found = same_for_any_number(threads, lambda dim=dim: K["sum"](x, dim))
+        numpy.testing.assert_allclose(found, x.astype("float64").sum(dim), 0, tolerance)
+
+
+@pytest.mark.parametrize(("name", "reference"), [
+    ("softplus", lambda x: numpy.log1p(numpy.exp(x))),
+    ("erfc", lambda x: 1 - K["erf"](x.astype("float64"))),
+    ("lerp", lambda x: x + 0.25 * (1 - x)),
+], ids=["softplus", "erfc", "lerp"])  # fmt: skip
+def test_composites(threads: Callable[[int], None], name: str, reference: Any) -> None:
+    x = RNG.standard_normal((LARGE // 8, 8)).astype("float32")
+    others = {"softplus": (1.0, 20.0), "erfc": (), "lerp": (numpy.ones_like(x), 0.25)}[name]
+    found = same_for_any_number(threads, lambda: K[name](x, *others))
+    assert found.dtype == x.dtype
+    numpy.testing.assert_allclose(found, reference(x), 1e-5, 1e-6)
+    numpy.testing.assert_array_equal(K[name](x.T, *[o.T if hasattr(o, "T") else o for o in others]), found.T)
+
+
+def test_choices(threads: Callable[[int], None]) -> None:
+    x, y = RNG.standard_normal((2, 600, 700)).astype("float32")
+    found = same_for_any_number(threads, lambda: K["where"](x > 0.5, x, y))
+    numpy.testing.assert_array_equal(found, numpy.where(x > 0.5, x, y))
+    for given in (y, y.T.copy().T):
+        found = same_for_any_number(threads, lambda given=given: K["threshold_backward"](given, x, 0.5))
+        numpy.testing.assert_array_equal(found, numpy.where(x > 0.5, y, 0))
 
 
 @pytest.mark.parametrize("name", ["float32", "float16"])
@@ -145,3 +196,46 @@ def test_steps_of_optimizers(threads: Callable[[int], None], name: str) -> None:
     average, square = 0.9 * wide[2] + 0.1 * wide[1], 0.99 * abs(wide[3]) + 0.01 * wide[1] ** 2
     change = 0.1 * average / (1 - 0.9**3) / (numpy.sqrt(square / (1 - 0.99**3)) + 1e-8)
     numpy.testing.assert_allclose(found[0], wide[0] * 0.999 - change, tolerance, 10 * tolerance)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm(threads: Callable[[int], None], training: bool) -> None:
+    x, g = RNG.standard_normal((2, 3, 17, 64, 65)).astype("float32")[:, :, :, :, 1:]
+    weight, bias, mean, rstd = RNG.random((4, 17), numpy.float32) + 0.5
+    found = same_for_any_number(
+        threads,
+        lambda: K["native_batch_norm"](x, weight, bias, mean.copy(), 1 / rstd**2, training, 0.1, 1e-5)[0],
+    )
+    wide = x.astype("float64")
+    means = wide.mean((0, 2, 3)) if training else mean
+    deviations = numpy.sqrt(wide.var((0, 2, 3)) if training else 1 / rstd.astype("float64") ** 2)
+    expected = (wide - means[:, None, None]) / deviations[:, None, None] * weight[:, None, None] + bias[:, None, None]
+    numpy.testing.assert_allclose(found, expected, 1e-4, 1e-4)
+    settings = weight, mean, rstd, training, (True, True, True)
+    gi = same_for_any_number(threads, lambda: K["native_batch_norm_backward"](g, x, *settings)[0])
+    normal = (wide - mean[:, None, None]) * rstd[:, None, None]
+    if training:
+        along = (g * normal).mean((0, 2, 3), keepdims=True)
+        inner = g - g.mean((0, 2, 3), keepdims=True) - normal * along
+    else:
+        inner = g
+    numpy.testing.assert_allclose(gi, inner * (rstd * weight)[:, None, None], 1e-3, 1e-4)
+
+
+def test_the_kit_holds_with_small_arrays_in_parts(tmp_path: Path) -> None:
+    """The conformance kit where parts have three elements, on ops whose kernels work in parts."""
+    (tmp_path / "in_parts.py").write_text(
+        "from flambeau_numpy import activation, blocks, dropout, elementwise, pointwise, threads\n"
+        "for module in (activation, pointwise, threads):\n    module.PARALLEL = 2\n"
+        "for module in (activation, blocks, dropout, elementwise, pointwise):\n    module.BLOCK = 3\n"
+        "blocks.ROW_BLOCK = 3\n"
+    )
+    names = ["softplus", "lgamma", "igamma", "masked_fill", "isclose", "nan_to_num", "lerp", "addcmul", "hardtanh",
+             "celu", "where", "relu", "sigmoid", "softmax", "batch_norm", "dropout"]  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "in_parts", "--pyargs", "flambeau.testing"]
+    command += ["--device", "cpu", "--dtype", "float32", "-p", "no:cacheprovider", "-k", " or ".join(names)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment |= {"PYTHONPATH": ":".join([str(tmp_path), *[p for p in sys.path if p]]), "OPENBLAS_NUM_THREADS": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout

@@ -25,11 +25,9 @@ def attention_weights(
             nowhere gets weights 0.
         is_causal: query i looks at the keys 0 to i only.
     """
-    ndim = len(key.shape)
-    order = (*range(ndim - 2), ndim - 1, ndim - 2)
     # Scaling the queries is cheaper than scaling the scores.
     scaled = xp.mul(query, scale)
-    scores = xp.matmul(cast(xp, scaled, key), xp.permute(key, order))
+    scores = xp.matmul(cast(xp, scaled, key), _transposed(xp, key))
     last = len(scores.shape) - 1
     if is_causal:
         rows = xp.reshape(xp.new_arange(scores, 0, scores.shape[last - 1]), (scores.shape[last - 1], 1))
@@ -54,3 +52,64 @@ def attention(
     q, k, v = (computed(xp, x) for x in (query, key, value))
     mask = attn_mask if attn_mask is None else computed(xp, attn_mask)
     return cast(xp, xp.matmul(xp.attention_weights(q, k, mask, is_causal, scale), v), query)
+
+
+@attention.joint_vjp
+def _(
+    xp: Xp,
+    g: Any,
+    needs: tuple[bool, ...],
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any,
+    is_causal: bool,
+    scale: float,
+) -> tuple[Any, ...]:
+    return xp.attention_backward(g, query, key, value, attn_mask, is_causal, scale, needs)
+
+
+@composite(public=())
+def attention_backward(
+    xp: Xp,
+    g: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float,
+    needs: tuple[bool, bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the cotangents of query, key, value and mask, each None where it is not needed.
+
+    The weights are computed again: to keep them would take L * S numbers a head.
+    """
+    q, k, v, cotangent = (computed(xp, x) for x in (query, key, value, g))
+    mask = attn_mask if attn_mask is None else computed(xp, attn_mask)
+    weights = xp.attention_weights(q, k, mask, is_causal, scale)
+    gq = gk = gv = gm = None
+    if needs[2]:
+        gv = _like(xp, xp.matmul(_transposed(xp, weights), cotangent), value)
+    if needs[0] or needs[1] or needs[3]:
+        of_weights = xp.matmul(cotangent, _transposed(xp, v))
+        of_scores = xp.softmax_backward(of_weights, weights, len(weights.shape) - 1)
+        if needs[0]:
+            gq = _like(xp, xp.mul(xp.matmul(of_scores, k), scale), query)
+        if needs[1]:
+            gk = _like(xp, xp.mul(xp.matmul(_transposed(xp, of_scores), q), scale), key)
+        if needs[3]:
+            gm = _like(xp, of_scores, attn_mask)
+    return gq, gk, gv, gm
+
+
+def _transposed(xp: Xp, x: Any) -> Any:
+    ndim = len(x.shape)
+    return xp.permute(x, (*range(ndim - 2), ndim - 1, ndim - 2))
+
+
+def _like(xp: Xp, gradient: Any, x: Any) -> Any:
+    """A cotangent of the dtype and shape of ``x``, summed over what was broadcast."""
+    if tuple(gradient.shape) != tuple(x.shape):
+        gradient = xp.sum_to_size(gradient, tuple(x.shape))
+    return cast(xp, gradient, x)

@@ -204,3 +204,13 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3, 4), make(2, 5, 4), make(2, 5, 6), None, False, 0.5)
     yield sample(make(2, 3, 4), make(2, 3, 4), make(2, 3, 2), None, True, 0.5)
     yield sample(make(2, 3, 4), make(2, 5, 4), make(2, 5, 6), make(3, 5), False, 0.5)
+    yield sample(make(1, 2, 3, 4), make(2, 2, 5, 4), make(2, 1, 5, 6), None, True, 0.5)
+
+
+@case("attention_backward", None, gradients=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for mask, is_causal in ((None, False), (None, True), (make(3, 5), False)):
+        tensors = make(2, 3, 4), make(2, 5, 4), make(2, 5, 6)
+        yield sample(make(2, 3, 6), *tensors, mask, is_causal, 0.5, (True, True, True, mask is not None))
+    broadcast = make(1, 2, 3, 4), make(2, 2, 5, 4), make(2, 1, 5, 6)
+    yield sample(make(2, 2, 3, 6), *broadcast, None, True, 0.5, (True, True, True, False))
