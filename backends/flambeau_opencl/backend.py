@@ -27,6 +27,8 @@ THEMES = (
     "convolution",
     "pooling",
     "random",
+    "recurrent",
+    "dropout",
     "optimizer",
 )
 
