@@ -19,7 +19,7 @@ import numpy
 import pyopencl as cl
 import pyopencl.tools
 
-from flambeau.devices import device
+from flambeau.devices import OutOfMemoryError, device
 from flambeau_opencl.inlined import inlined
 
 #: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
@@ -30,10 +30,6 @@ SPARE = 128
 
 # What a kernel may complain of; an index out of bounds is 1.
 _DIVISION_ERROR = 2
-
-
-class OutOfMemoryError(RuntimeError):
-    """The device has no memory left for an array (``torch.OutOfMemoryError``)."""
 
 
 @lru_cache(maxsize=1)
@@ -171,7 +167,11 @@ class Runtime:
     # -- what kernels find wrong -------------------------------------------------------------------------------------
 
     def checked(self, what: str) -> int:
-        """The number under which a kernel that is about to run may complain; ``what`` begins the message."""
+        """The number under which a kernel that is about to run may complain.
+
+        Args:
+            what: the op, with which the message begins; or the message, with ``{index}`` and ``{size}``.
+        """
         if what not in self.unchecked:
             self.unchecked.append(what)
         return self.unchecked.index(what)
@@ -195,7 +195,8 @@ class Runtime:
         op = names[who] if who < len(names) else "an op"
         if kind == _DIVISION_ERROR:
             raise RuntimeError(f"ZeroDivisionError: {op}: integer division by zero")
-        raise IndexError(f"{op}: index {index} is out of bounds for size {size}")
+        message = op if "{index}" in op else op + ": index {index} is out of bounds for size {size}"
+        raise IndexError(message.format(index=index, size=size))
 
 
 #: The function by which a kernel complains. The first one wins.
