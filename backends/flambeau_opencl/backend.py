@@ -22,6 +22,7 @@ THEMES = (
     "matmul",
     "linalg",
     "activation",
+    "attention",
     "loss",
     "normalization",
     "convolution",
