@@ -56,8 +56,9 @@ class Runtime:
         inlines: whether functions of our own replace the compiler's (see :mod:`flambeau_opencl.inlined`).
         local_size: the work-group size of kernels that do not care.
         units: how many work-items keep the device busy.
-        memory: bytes that arrays may take. Drivers of CPUs go on past what they say that they have, until the system
-            ends the process.
+        largest: bytes that one array may take.
+        memory: bytes that all arrays may take. Drivers of CPUs go on past what they say that they have, until the
+            system ends the process.
     """
 
     def __init__(self, target: device) -> None:
@@ -66,6 +67,7 @@ class Runtime:
         self.context = cl.Context([self.hardware])
         self.queue = cl.CommandQueue(self.context)
         self.memory = int(self.hardware.global_mem_size)
+        self.largest = int(self.hardware.max_mem_alloc_size)
         self.pool = pyopencl.tools.MemoryPool(pyopencl.tools.ImmediateAllocator(self.queue))
         self.lock = threading.Lock()
         self.kernels: dict[Any, Any] = {}
@@ -89,10 +91,10 @@ class Runtime:
         Raises:
             OutOfMemoryError: when there is no such piece of memory.
         """
-        if nbytes + SPARE > self.hardware.max_mem_alloc_size:
+        if nbytes + SPARE > self.largest:
             raise OutOfMemoryError(
                 f"{self.device}: an array of {nbytes} bytes is larger than the device allows for one buffer "
-                f"({self.hardware.max_mem_alloc_size} bytes)"
+                f"({self.largest} bytes)"
             )
         if self.pool.managed_bytes + nbytes > self.memory:
             self.pool.free_held()
@@ -152,17 +154,22 @@ class Runtime:
         """Enqueue a kernel over ``sizes`` work-items, rounded up to whole work-groups."""
         if local is not None:
             sizes = tuple([-(-n // group) * group for n, group in zip(sizes, local, strict=True)])
-        with self.lock:  # a kernel object holds its arguments
-            self._guarded(name, kernel, self.queue, sizes, local, *args)
+        try:
+            with self.lock:  # a kernel object holds its arguments
+                kernel(self.queue, sizes, local, *args)
+        except cl.Error as error:
+            raise self._failed(name, error) from None
 
     def _guarded(self, name: str, function: Any, *args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
         except cl.Error as error:
-            code = getattr(error, "code", None)
-            if code in (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, cl.status_code.OUT_OF_RESOURCES):
-                raise OutOfMemoryError(f"{self.device}: {name}: out of memory: {error}") from None
-            raise RuntimeError(f"{self.device}: {name} failed on {self.hardware.name.strip()}: {error}") from None
+            raise self._failed(name, error) from None
+
+    def _failed(self, name: str, error: cl.Error) -> RuntimeError:
+        if error.code in (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, cl.status_code.OUT_OF_RESOURCES):
+            return OutOfMemoryError(f"{self.device}: {name}: out of memory: {error}")
+        return RuntimeError(f"{self.device}: {name} failed on {self.hardware.name.strip()}: {error}")
 
     # -- what kernels find wrong -------------------------------------------------------------------------------------
 
