@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -76,6 +77,11 @@ class Array:
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """The strides of a new array."""
+    return _contiguous_strides(tuple(shape))
+
+
+@lru_cache(maxsize=8192)
+def _contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     strides = []
     step = 1
     for size in reversed(shape):
@@ -114,7 +120,7 @@ def empty(runtime: Runtime, shape: Sequence[int], dtype: dtype) -> Array:
         )
     shape = tuple(shape)
     storage = Storage(runtime, prod(shape) * dtype.itemsize)
-    return Array(storage, shape, contiguous_strides(shape), 0, dtype, is_view=False)
+    return Array(storage, shape, _contiguous_strides(shape), 0, dtype, is_view=False)
 
 
 def from_host(runtime: Runtime, host: Any) -> Array:

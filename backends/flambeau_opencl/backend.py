@@ -22,11 +22,14 @@ THEMES = (
     "matmul",
     "linalg",
     "activation",
+    "attention",
     "loss",
     "normalization",
     "convolution",
     "pooling",
     "random",
+    "recurrent",
+    "dropout",
     "optimizer",
 )
 
@@ -141,6 +144,12 @@ class OpenCLBackend(Backend):
     def data_ptr(self, array: Any) -> int:
         """The buffer's handle plus the offset in bytes: equal for what begins at the same place."""
         return array.storage.buffer.int_ptr + array.offset * array.dtype.itemsize
+
+    def notes_indices(self, op: str, array: Any, lowest: int, size: int, dim: int) -> bool:
+        from flambeau_opencl.indexing import note_range
+
+        note_range(op, array, lowest, size, dim)
+        return True
 
     def synchronize(self, device: device) -> None:
         from flambeau_opencl.runtime import runtime

@@ -72,25 +72,42 @@ def pointwise(
         complains: for which dtypes the expression may complain.
     """
 
+    # By the dtypes of the operands, None for numbers: body, dtype of the result, functions and name for complaints.
+    known: dict[tuple[dtype | None, ...], tuple[str, dtype, str, str | None]] = {}
+
     def kernel(*operands: Any) -> Array:
         return apply(operands, None)
 
-    def apply(operands: tuple[Any, ...], out: Array | None) -> Array:
-        arrays, numbers, lines = operand_lines(names, operands)
+    def prepared(operands: tuple[Any, ...]) -> tuple[str, dtype, str, str | None]:
+        arrays, _, lines = operand_lines(names, operands)
         own = arrays[0].dtype
         expression = expressions.get(own.category)
         if expression is None:
             raise NotImplementedError(f"{name}: not implemented for {own.name} on the device type 'opencl'")
+        body = f"{lines} r0 = {expression.replace('{T}', ELEMENTS[own].compute)};"
+        used = functions(own) if functions else ""
+        return body, result(own) if result else own, used, name if complains(own) else None
+
+    def apply(operands: tuple[Any, ...], out: Array | None) -> Array:
+        key = tuple([x.dtype if x.__class__ is Array else None for x in operands])
+        found = known.get(key)
+        if found is None:
+            found = known[key] = prepared(operands)
+        body, kind, used, complainer = found
+        arrays, numbers = operands, []
+        if None in key:
+            arrays = tuple([x for x in operands if x.__class__ is Array])
+            for x in operands:
+                if x.__class__ is not Array:
+                    numbers += number(x, arrays[0].dtype)[0]
+        first = arrays[0]
         if out is None:
-            shape = arrays[0].shape
+            shape = first.shape
             for other in arrays[1:]:
                 if other.shape != shape:
                     shape = result_shape(name, *[a.shape for a in arrays])
-            out = empty(arrays[0].storage.runtime, shape, result(own) if result else own)
-        run(
-            name, f"{lines} r0 = {expression.replace('{T}', ELEMENTS[own].compute)};", [out], arrays, numbers,
-            functions=functions(own) if functions else "", complains=name if complains(own) else None,
-        )  # fmt: skip
+            out = empty(first.storage.runtime, shape, kind)
+        run(name, body, (out,), arrays, numbers, "", used, complainer)
         return out
 
     kernel.__name__ = name

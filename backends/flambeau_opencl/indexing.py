@@ -192,6 +192,13 @@ def index_put_(target: Array, indices: Sequence[Array | None], values: Array, ac
     return target
 
 
+def note_range(op: str, index: Array, lowest: int, size: int, dim: int) -> None:
+    """Note an element outside ``lowest <= index < size``; the ops that use the indices then find nothing to add."""
+    what = f"{op}: index {{index}} is out of bounds for dimension {dim} with size {{size}}"
+    body = "if (a0 < n0 || a0 >= n1) complain(words, 1, who, a0, n1);"
+    run("check_indices", body, [], [index], [("long", lowest), ("long", size)], complains=what, shape=index.shape)
+
+
 # -- along one dimension -------------------------------------------------------------------------------------------
 
 _PLACE = (

@@ -10,10 +10,11 @@ from flambeau.ops.declare import OPS
 from flambeau_opencl.activation import KERNELS as ACTIVATION
 from flambeau_opencl.activation import without
 from flambeau_opencl.array import Array, empty
-from flambeau_opencl.elements import ELEMENTS
+from flambeau_opencl.creation import contiguous
 from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE
 from flambeau_opencl.maps import Number, run
 from flambeau_opencl.reduction import sum as sum_
+from flambeau_opencl.rows import each, run_rows
 
 # The target is a0. A sample whose target does not count is left out of loss, mean and gradient.
 _PICK = """
@@ -26,6 +27,12 @@ if ({counts}) {{
 """
 
 
+_SCORES = "S0(share == 0 ? (V)0 : (exp(L1) - (LANES + (T)at == target ? (V)1 : (V)0)) * share);"
+
+#: Places in a row are told apart as numbers of single precision.
+_CLASSES = 1 << 24
+
+
 def _is_plain(scores: Array, target: Array, weight: Array | None, reduction: str, smoothing: float) -> bool:
     return (
         weight is None
@@ -33,6 +40,7 @@ def _is_plain(scores: Array, target: Array, weight: Array | None, reduction: str
         and reduction in ("mean", "sum", "none")
         and len(scores.shape) == 2
         and scores.size > 0
+        and scores.shape[1] <= _CLASSES
         and scores.dtype in (float32, float64)
         and target.shape == scores.shape[:1]
         and target.dtype is int64
@@ -99,15 +107,12 @@ def cross_entropy_backward(
     share = g
     if reduction == "mean":
         share = ELEMENTWISE["div"](g, sum_(_picked(log_probs, target, ignore_index)[1], (0,)))
-    elif reduction == "none":
-        share = g.window((*g.shape, 1), (*g.strides, 0), g.offset)
-    counts, ignored = _counting("a1", ignore_index, 1)
+    counts, ignored = _counting("p2[row]", ignore_index, 2)
     result = empty(log_probs.runtime, log_probs.shape, log_probs.dtype)
-    column = target.window((*target.shape, 1), (*target.strides, 0), target.offset)
-    real = ELEMENTS[log_probs.dtype].compute
-    body = f"r0 = {counts} ? (exp(a0) - ({real})(i % n0 == a1)) * a2 : 0;"
-    numbers: list[Number] = [("long", log_probs.shape[1]), *ignored]
-    run("cross_entropy_backward", body, [result], [log_probs, column, share], numbers)
+    columns = [contiguous(a).reshaped(a.size, 1) for a in (target, share)]
+    body = f"T share = {counts} ? p3[row * n1] : 0, target = p2[row]; " + each(_SCORES)
+    numbers: list[Number] = [("long", int(share.size > 1)), *ignored]
+    run_rows("cross_entropy_backward", body, [result], [contiguous(log_probs), *columns], numbers)
     return result
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import dtype
-from flambeau_opencl.array import Array
+from flambeau_opencl.array import Array, contiguous_strides
 from flambeau_opencl.elements import ELEMENTS, preamble
 from flambeau_opencl.runtime import COMPLAIN, Runtime, kernel_name
 
@@ -122,6 +122,12 @@ def _plan(shape: Shape, strides: tuple[Shape, ...], units: int) -> _Plan:
     return _Plan(shape, strides, units)
 
 
+@lru_cache(maxsize=8192)
+def _dense(shape: Shape, operands: int, units: int) -> _Plan:
+    """The plan for so many contiguous operands of one shape."""
+    return _Plan(shape, (contiguous_strides(shape),) * operands, units)
+
+
 def run(
     name: str,
     body: str,
@@ -151,8 +157,12 @@ def run(
         return
     operands = (*outputs, *inputs)
     runtime = operands[0].storage.runtime
-    strides = tuple([a.strides if a.shape == shape else broadcast_strides(shape, a.shape, a.strides) for a in operands])
-    plan = _plan(shape, strides, runtime.units if runtime.is_cpu else 0)
+    units = runtime.units if runtime.is_cpu else 0
+    if all(a.shape == shape and a.contiguous for a in operands):
+        plan = _dense(shape, len(operands), units)
+    else:
+        strides = [a.strides if a.shape == shape else broadcast_strides(shape, a.shape, a.strides) for a in operands]
+        plan = _plan(shape, tuple(strides), units)
     if complains is not None:
         numbers = [*numbers, ("long", runtime.checked(complains))]
     key = (

@@ -215,14 +215,31 @@ def _tiled(
     inner: int,
     add: bool,
 ) -> None:
-    kind = left.dtype
-    rank = len(batch)
-    width = vector_width(kind)
-    vectors = 2 if columns > width else 1
-    panel = width * vectors
+    panel = _panel_width(left.dtype, columns)
     b_row = right.strides[-2]
     if runtime.is_cpu and columns > 1 and _wants_panels(right, rows, inner, columns):
         right, b_row, panel = _panels(right, panel), panel, inner * panel
+    _launch(runtime, left, right, b_row, panel, result, batch, rows, columns, inner, add)
+
+
+def _launch(
+    runtime: Runtime,
+    left: Array,
+    right: Array,
+    b_row: int,
+    panel: int,
+    result: Array,
+    batch: tuple[int, ...],
+    rows: int,
+    columns: int,
+    inner: int,
+    add: bool,
+) -> None:
+    """Enqueue the kernel for ``right`` whose rows lie ``b_row`` apart, and whose panels of columns ``panel``."""
+    kind = left.dtype
+    rank = len(batch)
+    width = vector_width(kind)
+    vectors = _panel_width(kind, columns) // width
     key = ("matmul", kind, rank, runtime.is_cpu, vectors)
     found = runtime.kernels.get(key)
     if found is None:
@@ -241,6 +258,36 @@ def _tiled(
     else:
         groups = (-(-columns // 64) * 16, -(-rows // 64) * 16, count)
         runtime.launch(name, kernel, groups, (16, 16, 1), args)
+
+
+def _panel_width(kind: dtype, columns: int) -> int:
+    """The columns of the block that a CPU's work-item computes."""
+    width = vector_width(kind)
+    return 2 * width if columns > width else width
+
+
+class Factor:
+    """A matrix (inner, columns) of float32 or float64, made ready to be multiplied by many times."""
+
+    def __init__(self, right: Array) -> None:
+        self.inner, self.columns = right.shape
+        self.panel = _panel_width(right.dtype, self.columns)
+        self.array, self.row = right, right.strides[0]
+        if right.runtime.is_cpu:
+            if self.columns > 1 and (right.strides[1] != 1 or self.inner * self.columns >= _PACKED):
+                self.array, self.row, self.panel = _panels(right, self.panel), self.panel, self.inner * self.panel
+        else:
+            self.array = contiguous(right)
+            self.row = self.array.strides[0]
+
+    def multiply(self, left: Array, out: Array | None = None, add: bool = False) -> Array:
+        """:func:`multiply` of a matrix (rows, inner)."""
+        rows = left.shape[0]
+        result = out if out is not None else empty(left.runtime, (rows, self.columns), left.dtype)
+        if result.size:
+            _launch(left.runtime, left, self.array, self.row, self.panel, result, (), rows, self.columns, self.inner,
+                    add)  # fmt: skip
+        return result
 
 
 def _wants_panels(right: Array, rows: int, inner: int, columns: int) -> bool:

@@ -12,10 +12,15 @@ from flambeau_opencl.runtime import runtime
 
 # Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011): Philox 4x64 with 10 rounds.
 _PHILOX = """
+#ifdef __SIZEOF_INT128__  /* a product in one instruction where OpenCL's function is a call */
+#define HIGH(a, b) ((ulong)(((unsigned __int128)(a) * (b)) >> 64))
+#else
+#define HIGH(a, b) mul_hi((ulong)(a), (ulong)(b))
+#endif
 void philox(ulong4 c, ulong k0, ulong k1, ulong *word) {
     for (int round = 0; round < 10; ++round) {
-        ulong h0 = mul_hi(c.s0, 0xD2E7470EE14C6C93UL), l0 = c.s0 * 0xD2E7470EE14C6C93UL;
-        ulong h1 = mul_hi(c.s2, 0xCA5A826395121157UL), l1 = c.s2 * 0xCA5A826395121157UL;
+        ulong h0 = HIGH(c.s0, 0xD2E7470EE14C6C93UL), l0 = c.s0 * 0xD2E7470EE14C6C93UL;
+        ulong h1 = HIGH(c.s2, 0xCA5A826395121157UL), l1 = c.s2 * 0xCA5A826395121157UL;
         c = (ulong4)(h1 ^ c.s1 ^ k0, l1, h0 ^ c.s3 ^ k1, l0);
         k0 += 0x9E3779B97F4A7C15UL;
         k1 += 0xBB67AE8584CAA73BUL;

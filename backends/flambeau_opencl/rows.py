@@ -6,7 +6,8 @@ loops over the row, made by :func:`each`.
 
 In a body ``T`` is the type that the dtype is computed with, ``n0`` ... the numbers, the first the length of the rows.
 Operand k (outputs first) is read with ``L<k>`` and written with ``S<k>(value)`` inside of a loop, where ``V`` is the
-type of what is read and ``at`` the place in the row. ``SUM(s)``, ``MAX(s)`` combine what a loop has gathered in ``@s``.
+type of what is read, ``at`` the place in the row, and ``LANES + at`` the places of all that is read. ``SUM(s)`` and
+``MAX(s)`` combine what a loop has gathered in ``@s``.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _expanded(body: str, width: int, on_cpu: bool) -> str:
             if width > 1:
                 for operand in range(9):
                     single = single.replace(f"L{operand}", f"l{operand}").replace(f"S{operand}(", f"s{operand}(")
-                single = single.replace("V ", "T ").replace("(V)", "(T)")
+                single = single.replace("V ", "T ").replace("(V)", "(T)").replace("LANES", "0")
                 lines.append(f"for (long at = whole; at < n0; ++at) {{ {single} }}")
         else:
             for name in names:
@@ -99,8 +100,8 @@ def run_rows(
 
     Args:
         outputs, inputs: contiguous and of one dtype but for what the body reads by itself as ``p<k>``: matrices (rows,
-            width), of which the first operand is one; columns (rows, 1), ``p<k>[row]`` to the body; (width,) vectors,
-            the same for all rows.
+            width), of which the first operand is one, or of fewer rows, which then repeat; columns (rows, 1),
+            ``p<k>[row]`` to the body; (width,) vectors, the same for all rows.
         numbers: from ``n1`` on.
         complains: what to call the op where the body may complain.
     """
@@ -109,7 +110,7 @@ def run_rows(
     if not rows or not width_:
         return
     runtime = operands[0].storage.runtime
-    kinds = tuple(["v" if len(a.shape) == 1 else "c" if a.shape[1] == 1 and width_ != 1 else "m" for a in operands])
+    kinds = tuple([_form(a, rows, width_) for a in operands])
     types = tuple([a.dtype for a in operands])
     given: list[Number] = [("long", width_), *numbers]
     if complains is not None:
@@ -122,12 +123,21 @@ def run_rows(
     if complains is not None:
         args.append(runtime.complaint)
     args += [a.offset for a in operands]
-    args.append(rows)
+    args += [rows, *[a.shape[0] for a, form in zip(operands, kinds, strict=True) if form == "p"]]
     args += [value for _, value in given]
     if runtime.is_cpu:
         runtime.launch(found[0], found[1], (rows,), (min(8, -(-rows // runtime.units)),), args)
     else:
         runtime.launch(found[0], found[1], (rows * _GROUP,), (_GROUP,), args)
+
+
+def _form(array: Array, rows: int, width: int) -> str:
+    """m for a matrix, p for one whose rows repeat, c for a column, v for a vector."""
+    if len(array.shape) == 1:
+        return "v"
+    if array.shape[1] != width:
+        return "c"
+    return "m" if array.shape[0] == rows else "p"
 
 
 def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str, Any]:
@@ -142,7 +152,9 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
     lines = [preamble(set(types)), COMPLAIN if complains else ""]
     if width > 1:
         lines.append(unaligned(vector, real))
+    lanes = f"(({vector})({', '.join(str(k) for k in range(width))}))" if width > 1 else "0"
     lines += [
+        f"#define LANES {lanes}",
         f"#define T {real}",
         f"#define V {vector}",
         "#define SUM(name) name##_all",
@@ -153,7 +165,7 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
         lines += [_REDUCE.format(name=how, combine=combine) for how, combine in _COMBINE.items()]
     for k, (t, form) in enumerate(zip(types, kinds, strict=True)):
         element = ELEMENTS[t]
-        place = "at" if form == "v" else f"row * {'n0 + at' if form == 'm' else '1'}"
+        place = {"v": "at", "c": "row", "m": "row * n0 + at", "p": f"row % period{k} * n0 + at"}[form]
         load, store = element.load(f"p{k}", f"({place})"), element.store(f"p{k}", f"({place})", f"({real})(value)")
         single = ("l", "s") if width > 1 and form != "c" else ("L", "S")
         lines += [f"#define {single[0]}{k} ({load})", f"#define {single[1]}{k}(value) {store}"]
@@ -166,6 +178,7 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
     if complains:
         parameters.append("volatile __global long *words")
     parameters += [f"long offset{k}" for k in range(len(types))] + ["long rows"]
+    parameters += [f"long period{k}" for k, form in enumerate(kinds) if form == "p"]
     parameters += [f"{t} n{i}" for i, t in enumerate(number_types)]
     lines.append(f"__kernel void {own_name}({', '.join(parameters)}) {{")
     if on_cpu:
@@ -180,6 +193,6 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
     else:
         lines.append("    long whole = n0;")
     lines += ["    " + _expanded(body, width, on_cpu), "}"]
-    scalars = [None] * (len(types) + complains) + [numpy.int64] * (len(types) + 1)
+    scalars = [None] * (len(types) + complains) + [numpy.int64] * (len(types) + 1 + kinds.count("p"))
     scalars += [SCALARS[t] for t in number_types]
     return own_name, runtime.build(own_name, "\n".join(lines) + "\n", scalars)

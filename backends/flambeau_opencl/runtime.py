@@ -19,7 +19,7 @@ import numpy
 import pyopencl as cl
 import pyopencl.tools
 
-from flambeau.devices import device
+from flambeau.devices import OutOfMemoryError, device
 from flambeau_opencl.inlined import inlined
 
 #: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
@@ -30,10 +30,6 @@ SPARE = 128
 
 # What a kernel may complain of; an index out of bounds is 1.
 _DIVISION_ERROR = 2
-
-
-class OutOfMemoryError(RuntimeError):
-    """The device has no memory left for an array (``torch.OutOfMemoryError``)."""
 
 
 @lru_cache(maxsize=1)
@@ -60,8 +56,9 @@ class Runtime:
         inlines: whether functions of our own replace the compiler's (see :mod:`flambeau_opencl.inlined`).
         local_size: the work-group size of kernels that do not care.
         units: how many work-items keep the device busy.
-        memory: bytes that arrays may take. Drivers of CPUs go on past what they say that they have, until the system
-            ends the process.
+        largest: bytes that one array may take.
+        memory: bytes that all arrays may take. Drivers of CPUs go on past what they say that they have, until the
+            system ends the process.
     """
 
     def __init__(self, target: device) -> None:
@@ -70,6 +67,7 @@ class Runtime:
         self.context = cl.Context([self.hardware])
         self.queue = cl.CommandQueue(self.context)
         self.memory = int(self.hardware.global_mem_size)
+        self.largest = int(self.hardware.max_mem_alloc_size)
         self.pool = pyopencl.tools.MemoryPool(pyopencl.tools.ImmediateAllocator(self.queue))
         self.lock = threading.Lock()
         self.kernels: dict[Any, Any] = {}
@@ -93,10 +91,10 @@ class Runtime:
         Raises:
             OutOfMemoryError: when there is no such piece of memory.
         """
-        if nbytes + SPARE > self.hardware.max_mem_alloc_size:
+        if nbytes + SPARE > self.largest:
             raise OutOfMemoryError(
                 f"{self.device}: an array of {nbytes} bytes is larger than the device allows for one buffer "
-                f"({self.hardware.max_mem_alloc_size} bytes)"
+                f"({self.largest} bytes)"
             )
         if self.pool.managed_bytes + nbytes > self.memory:
             self.pool.free_held()
@@ -156,22 +154,31 @@ class Runtime:
         """Enqueue a kernel over ``sizes`` work-items, rounded up to whole work-groups."""
         if local is not None:
             sizes = tuple([-(-n // group) * group for n, group in zip(sizes, local, strict=True)])
-        with self.lock:  # a kernel object holds its arguments
-            self._guarded(name, kernel, self.queue, sizes, local, *args)
+        try:
+            with self.lock:  # a kernel object holds its arguments
+                kernel(self.queue, sizes, local, *args)
+        except cl.Error as error:
+            raise self._failed(name, error) from None
 
     def _guarded(self, name: str, function: Any, *args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
         except cl.Error as error:
-            code = getattr(error, "code", None)
-            if code in (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, cl.status_code.OUT_OF_RESOURCES):
-                raise OutOfMemoryError(f"{self.device}: {name}: out of memory: {error}") from None
-            raise RuntimeError(f"{self.device}: {name} failed on {self.hardware.name.strip()}: {error}") from None
+            raise self._failed(name, error) from None
+
+    def _failed(self, name: str, error: cl.Error) -> RuntimeError:
+        if error.code in (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, cl.status_code.OUT_OF_RESOURCES):
+            return OutOfMemoryError(f"{self.device}: {name}: out of memory: {error}")
+        return RuntimeError(f"{self.device}: {name} failed on {self.hardware.name.strip()}: {error}")
 
     # -- what kernels find wrong -------------------------------------------------------------------------------------
 
     def checked(self, what: str) -> int:
-        """The number under which a kernel that is about to run may complain; ``what`` begins the message."""
+        """The number under which a kernel that is about to run may complain.
+
+        Args:
+            what: the op, with which the message begins; or the message, with ``{index}`` and ``{size}``.
+        """
         if what not in self.unchecked:
             self.unchecked.append(what)
         return self.unchecked.index(what)
@@ -195,7 +202,8 @@ class Runtime:
         op = names[who] if who < len(names) else "an op"
         if kind == _DIVISION_ERROR:
             raise RuntimeError(f"ZeroDivisionError: {op}: integer division by zero")
-        raise IndexError(f"{op}: index {index} is out of bounds for size {size}")
+        message = op if "{index}" in op else op + ": index {index} is out of bounds for size {size}"
+        raise IndexError(message.format(index=index, size=size))
 
 
 #: The function by which a kernel complains. The first one wins.

@@ -129,6 +129,14 @@ class Backend:
     def synchronize(self, device: device) -> None:
         """Wait for the device to finish."""
 
+    def notes_indices(self, op: str, array: Any, lowest: int, size: int, dim: int) -> bool:
+        """Have the device note indices outside ``lowest <= index < size``, for an IndexError at the next wait for it.
+
+        Returns:
+            bool: False where it does not: then the indices are read and checked at once, for which one has to wait.
+        """
+        return False
+
     def compile(self, chain: Chain) -> Kernel | None:
         """A kernel that does the work of several elementwise ones, for :func:`flambeau.compile`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 
 import numpy
 import pytest
@@ -13,7 +14,7 @@ import flambeau
 from flambeau.nn import functional as F
 from flambeau_opencl.backend import OpenCLBackend
 from flambeau_opencl.maps import broadcast_strides, merged, run
-from flambeau_opencl.runtime import OutOfMemoryError, runtime
+from flambeau_opencl.runtime import runtime
 from flambeau_opencl.shape import _viewed_strides
 
 pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
@@ -118,6 +119,93 @@ def test_products_at_the_edges_of_the_blocks(shapes: tuple) -> None:
     numpy.testing.assert_allclose((made(a) @ turned).cpu().numpy(), a @ b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("shape", [(300, 257, 260), (33, 300, 300), (7, 900, 90)])
+def test_products_through_copies_in_panels(shape: tuple, turned: tuple) -> None:
+    rows, inner, columns = shape
+    a = normal(2, *((inner, rows) if turned[0] else (rows, inner)))
+    b = normal(2, *((columns, inner) if turned[1] else (inner, columns)), seed=1)
+    left, right = (made(x).mT if t else made(x) for x, t in ((a, turned[0]), (b, turned[1])))
+    expected = (a.swapaxes(1, 2) if turned[0] else a) @ (b.swapaxes(1, 2) if turned[1] else b)
+    numpy.testing.assert_allclose((left @ right).cpu().numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [((300, 200), (1, 0)), ((7, 33, 40), (2, 0, 1)), ((7, 33, 40), (0, 2, 1)), ((4, 17, 5, 50), (3, 1, 0, 2))],
+)
+def test_transposed_copies_in_tiles(shape: tuple, order: tuple) -> None:
+    host = normal(*shape)
+    numpy.testing.assert_array_equal(made(host).permute(order).contiguous().cpu().numpy(), host.transpose(order))
+
+
+@pytest.mark.parametrize("kind", ["uint16", "uint32", "uint64"])
+def test_wide_unsigned_integers(kind: str) -> None:
+    generator = numpy.random.default_rng(0)
+    top = numpy.iinfo(kind).max
+    a, b = (generator.integers(1, top, (50, 40), kind) for _ in range(2))
+    x, y = made(a), made(b)
+    for actual, expected in (
+        (x + y, a + b), (x * y, a * b), (x // y, a // b), (x % y, a % b), (x ^ y, a ^ b), (x < y, a < b),
+        (x.amax(0), a.max(0)), (x.amin(1), a.min(1)), (x.sort(1)[0], numpy.sort(a, 1)),
+    ):  # fmt: skip
+        numpy.testing.assert_array_equal(actual.cpu().numpy(), expected)
+
+
+def test_what_is_not_held_says_so() -> None:
+    with pytest.raises(RuntimeError, match="opencl:0: float8_e5m2 is not held on OpenCL devices"):
+        flambeau.zeros(3, dtype=flambeau.float8_e5m2, device=OPENCL)
+
+
+# -- the kernels for GPUs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PoCL's device taken for a GPU: work-groups that share rows and tiles, and OpenCL's own functions."""
+    device = runtime(None)
+    monkeypatch.setattr(device, "is_cpu", False)
+    monkeypatch.setattr(device, "inlines", False)
+    monkeypatch.setattr(device, "local_size", 128)
+    monkeypatch.setattr(device, "kernels", {})
+
+
+def _gradients(function: Callable, *shapes: tuple, device: str) -> list[numpy.ndarray]:
+    tensors = [flambeau.from_numpy(normal(*s, seed=i)).to(device).requires_grad_() for i, s in enumerate(shapes)]
+    result = function(*tensors)
+    (result * flambeau.from_numpy(normal(*result.shape, seed=9)).to(device)).sum().backward()
+    return [result.detach().cpu().numpy(), *[t.grad.cpu().numpy() for t in tensors]]
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        (lambda x: F.softmax(x, -1), [(5, 300)]),
+        (lambda x: F.log_softmax(x, 0), [(70, 3)]),
+        (lambda x, w, b: F.layer_norm(x, (40,), w, b), [(9, 40), (40,), (40,)]),
+        (lambda x: x.sum(0), [(4100, 30)]),
+        (lambda x, y: x @ y, [(70, 33), (33, 90)]),
+        (lambda x, w, b: F.linear(x, w, b).tanh(), [(5, 7), (6, 7), (6,)]),
+        (lambda x, w: F.conv2d(x, w, padding=1), [(2, 3, 9, 9), (4, 3, 3, 3)]),
+        (lambda x: F.max_pool2d(x, 2), [(2, 3, 8, 8)]),
+        (lambda x: x.transpose(0, 1).contiguous() * 2, [(40, 50)]),
+    ],
+)
+@pytest.mark.usefixtures("as_gpu")
+def test_kernels_for_gpus_agree_with_the_cpu(function: Callable, shapes: list) -> None:
+    for actual, expected in zip(
+        _gradients(function, *shapes, device=OPENCL), _gradients(function, *shapes, device="cpu"), strict=True
+    ):
+        numpy.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("as_gpu")
+def test_training_with_the_kernels_for_gpus_agrees_with_the_cpu() -> None:
+    here, there = _Training(OPENCL), _Training("cpu")
+    losses = [(here.step().item(), there.step().item()) for _ in range(3)]
+    numpy.testing.assert_allclose([a for a, _ in losses], [b for _, b in losses], rtol=2e-4)
+
+
 # -- random numbers ------------------------------------------------------------------------------------------------
 
 
@@ -189,6 +277,21 @@ def test_an_index_out_of_bounds_is_raised_when_the_device_is_waited_for() -> Non
     numpy.testing.assert_array_equal(table.cpu().numpy(), normal(4, 3))  # the next one is not blamed
 
 
+@pytest.mark.parametrize(
+    ("op", "arguments"), [("index_select", ()), ("index_add", (flambeau.ones(3, 2),)), ("index_fill", (1.0,))]
+)
+def test_indices_along_a_dimension_are_checked_without_waiting(op: str, arguments: tuple) -> None:
+    table = made(normal(3, 4))
+    index = flambeau.tensor([1, 4]).to(OPENCL)
+    before = runtime(None).transfers["to_host"]
+    arguments = [a.to(OPENCL) if isinstance(a, flambeau.Tensor) else a for a in arguments]
+    found = getattr(table, op)(1, index, *arguments)
+    assert runtime(None).transfers["to_host"] == before
+    with pytest.raises(IndexError, match=f"{op}: index 4 is out of bounds for dimension 1 with size 4"):
+        found.cpu()
+    numpy.testing.assert_array_equal(table.cpu().numpy(), normal(3, 4))
+
+
 def test_a_target_that_is_no_class_is_raised_when_the_device_is_waited_for() -> None:
     loss = F.cross_entropy(made(normal(2, 5)), made(numpy.array([1, 5])))
     with pytest.raises(IndexError, match="cross_entropy: index 5 is out of bounds for size 5"):
@@ -222,7 +325,7 @@ def test_a_kernel_that_does_not_build_is_named_with_its_log() -> None:
 
 
 def test_too_large_an_array_says_how_large() -> None:
-    with pytest.raises(OutOfMemoryError, match="opencl:0: an array of 4000000000000000 bytes"):
+    with pytest.raises(flambeau.OutOfMemoryError, match="opencl:0: an array of 4000000000000000 bytes"):
         flambeau.empty(10**15, device=OPENCL)
     assert flambeau.ones(2, device=OPENCL).sum().item() == 2
 

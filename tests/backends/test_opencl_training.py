@@ -16,7 +16,7 @@ from training_models import MODELS, Training
 
 import flambeau
 from flambeau_opencl.backend import OpenCLBackend
-from flambeau_opencl.runtime import OutOfMemoryError, Runtime, runtime
+from flambeau_opencl.runtime import Runtime, runtime
 
 pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
 
@@ -83,7 +83,7 @@ def test_a_step_that_fails_leaves_no_buffers(monkeypatch: pytest.MonkeyPatch) ->
     active = runtime(None).pool.active_blocks
     with monkeypatch.context() as patched:
         patched.setattr(Runtime, "launch", _failing_after(20, Runtime.launch))
-        with pytest.raises(OutOfMemoryError, match="opencl:0: "):
+        with pytest.raises(flambeau.OutOfMemoryError, match="opencl:0: "):
             training.step()
     training.optimizer.zero_grad()
     gc.collect()
@@ -119,7 +119,7 @@ def test_memory_that_runs_out_is_named_and_can_be_used_again(monkeypatch: pytest
     monkeypatch.setattr(device, "memory", device.pool.managed_bytes + (8 << 20))
     arrays = []
     with pytest.raises(
-        OutOfMemoryError, match=r"opencl:0: out of memory: tried to allocate 1048576 bytes while \d+ are"
+        flambeau.OutOfMemoryError, match=r"opencl:0: out of memory: tried to allocate 1048576 bytes while \d+ are"
     ):
         while len(arrays) < 100:
             arrays.append(flambeau.zeros(1 << 18, device=OPENCL))
@@ -139,7 +139,7 @@ def test_a_step_without_memory_can_be_taken_again(monkeypatch: pytest.MonkeyPatc
         gc.collect()
         device.pool.free_held()
         patched.setattr(device, "memory", device.pool.managed_bytes + (64 << 10))
-        with pytest.raises(OutOfMemoryError, match="out of memory"):
+        with pytest.raises(flambeau.OutOfMemoryError, match="out of memory"):
             training.step()
     assert training.losses(2) == expected[1:]
 

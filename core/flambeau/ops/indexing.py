@@ -227,6 +227,8 @@ def _check_range(op: str, index: Any, size: int, dim: int, lowest: int) -> None:
     if index.is_meta or index.numel() == 0:
         return
     index = everywhere(index)
+    if index.device.backend.notes_indices(op, index._array, lowest, size, dim):
+        return
     low, high = int(index.amin().item()), int(index.amax().item())
     if low < lowest or high >= size:
         raise IndexError(
