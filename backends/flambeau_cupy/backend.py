@@ -27,6 +27,7 @@ THEMES = (
     "activation",
     "loss",
     "normalization",
+    "convolution",
     "pooling",
     "optimizer",
 )

@@ -81,7 +81,7 @@ def _batch_stride(array: Array, batch: Shape) -> int | None:
 
 
 def multiply(a: Array, b: Array, out: Array) -> None:
-    """``out = a @ b`` for (..., m, k), (..., k, n) of one batch shape, into a contiguous (..., m, n)."""
+    """``out = a @ b`` for (..., m, k), (..., k, n) of one batch shape, into an (..., m, n) of contiguous matrices."""
     m, n = out.shape[-2:]
     k = a.shape[-1]
     batch = out.shape[:-2]
@@ -101,8 +101,9 @@ def multiply(a: Array, b: Array, out: Array) -> None:
     # Column by column, out^T = b^T a^T; the transposed matrices are what ours look like.
     cublas.gemmStridedBatchedEx(
         cupy.cuda.get_cublas_handle(), operations[1], operations[0], n, m, k, one.ctypes.data,
-        right.array.data.ptr, _TYPES[kind], right.leading, steps[1], left.array.data.ptr, _TYPES[kind], left.leading,
-        steps[0], zero.ctypes.data, out.data.ptr, _TYPES[kind], n, m * n, prod(batch), compute, _DEFAULT_ALGORITHM,
+        right.array.data.ptr, _TYPES[kind], right.leading, steps[1],
+        left.array.data.ptr, _TYPES[kind], left.leading, steps[0], zero.ctypes.data,
+        out.data.ptr, _TYPES[kind], n, _batch_stride(out, batch), prod(batch), compute, _DEFAULT_ALGORITHM,
     )  # fmt: skip
 
 

@@ -22,15 +22,14 @@ def _numbers(*groups: Size) -> list[Number]:
     return [("int", n) for group in groups for n in group]
 
 
-def plane(array: Array) -> Array:
-    """The first elements of the planes of (N, C, ...), as a window that broadcasts over the spatial dimensions."""
-    ones = len(array.shape) - 2
+def plane(array: Array, ones: int) -> Array:
+    """The first elements of the planes of (N, C, ...), as a window that broadcasts over so many dimensions more."""
     return window(array, (*array.shape[:2], *[1] * ones), (*element_strides(array)[:2], *[0] * ones))
 
 
 def digits(name: str, dims: int, first: int) -> str:
-    """C++ that splits ``i`` into the places of its plane, whose sizes begin with the number ``first``."""
-    lines = [f"auto rest = i; int {', '.join(f'{name}{d}' for d in range(dims))};"]
+    """C++ that takes places off ``rest``, the last dimension first; the sizes begin with the number ``first``."""
+    lines = [f"int {', '.join(f'{name}{d}' for d in range(dims))};"]
     lines += [f"{name}{d} = rest % n{first + d}; rest /= n{first + d};" for d in reversed(range(dims))]
     return " ".join(lines)
 
@@ -46,7 +45,7 @@ def max_pool(
     indices = cupy.empty(out.shape, numpy.int64)
     own = compute(own_dtype(input))
     # n: counts, kernel, input, stride, padding, dilation, strides
-    lines = [digits("o", dims, 0), f"bool found = false; long long best = 0; {own} top = 0;"]
+    lines = ["auto rest = i;", digits("o", dims, 0), f"bool found = false; long long best = 0; {own} top = 0;"]
     place, at = "0", "x0"
     for d in range(dims):
         lines.append(
@@ -62,15 +61,14 @@ def max_pool(
     )
     lines.append("}" * dims + " r0 = top; r1 = best;")
     numbers = _numbers(counts, kernel_size, shape, stride, padding, dilation, element_strides(input)[2:])
-    run("max_pool", " ".join(lines), [out, indices], [plane(input)], numbers, "a0")
+    run("max_pool", " ".join(lines), [out, indices], [plane(input, dims)], numbers, "a0")
     return out, indices
 
 
 def max_pool_backward(g: Array, indices: Array, size: Size) -> Array:
     """The sum of ``g`` (N, C, ...) at the flat ``indices`` of planes of the spatial ``size``."""
     result = cupy.zeros((*g.shape[:2], *size), addable(g))
-    ones = len(g.shape) - 2
-    target = window(result, (*g.shape[:2], *[1] * ones), (*element_strides(result)[:2], *[0] * ones))
+    target = plane(result, len(size))
     put(target, "long long place = a0;", [indices], [], g.shape, g, True, "max_pool_backward")
     return result.astype(g.dtype, copy=False)
 
@@ -108,7 +106,7 @@ def avg_pool(
     out = cupy.empty((*input.shape[:2], *counts), input.dtype)
     own, real = _types(input)
     # n: counts, kernel, input, stride, padding, strides
-    lines = [digits("o", dims, 0), f"{own} total = 0;"]
+    lines = ["auto rest = i;", digits("o", dims, 0), f"{own} total = 0;"]
     at = "x0"
     for d in range(dims):
         lines.append(
@@ -120,7 +118,7 @@ def avg_pool(
     lines.append(f"total += load(p0, {at}); {'}' * dims} {_divisor(dims, count_include_pad, divisor_override, real)}")
     lines.append("r0 = total / share;")
     numbers = _numbers(counts, kernel_size, shape, stride, padding, element_strides(input)[2:])
-    run("avg_pool", " ".join(lines), [out], [plane(input)], numbers, "a0")
+    run("avg_pool", " ".join(lines), [out], [plane(input, dims)], numbers, "a0")
     return out
 
 
@@ -146,7 +144,7 @@ def avg_pool_backward(
     result = cupy.empty((*g.shape[:2], *input_size), g.dtype)
     own, real = _types(g)
     # n: counts, kernel, input, stride, padding, strides of g
-    lines = [digits("v", dims, 2 * dims), f"{own} total = 0;"]
+    lines = ["auto rest = i;", digits("v", dims, 2 * dims), f"{own} total = 0;"]
     at = "x0"
     for d in range(dims):
         step, first = f"n{3 * dims + d}", f"(v{d} + n{4 * dims + d} - n{dims + d})"
@@ -158,7 +156,7 @@ def avg_pool_backward(
     lines.append(f"{_divisor(dims, count_include_pad, divisor_override, real)} total += load(p0, {at}) / share;")
     lines.append("}" * dims + " r0 = total;")
     numbers = _numbers(counts, kernel_size, tuple(input_size), stride, padding, element_strides(g)[2:])
-    run("avg_pool_backward", " ".join(lines), [result], [plane(g)], numbers, "a0")
+    run("avg_pool_backward", " ".join(lines), [result], [plane(g, dims)], numbers, "a0")
     return result
 
 

@@ -72,7 +72,7 @@ def searchsorted(sorted_sequence: Array, input: Array, right: bool = False) -> A
     length = sorted_sequence.shape[-1]
     result = cupy.zeros(input.shape, numpy.int64)
     if length and result.size:
-        starts = sorted_sequence[..., :1] if sorted_sequence.ndim > 1 else sorted_sequence[:1].reshape(())
+        starts = sorted_sequence[..., :1] if sorted_sequence.ndim > 1 else sorted_sequence[0]
         step = sorted_sequence.strides[-1] // sorted_sequence.itemsize
         body = _SEARCH.format(before=_BEFORE[right])
         run("searchsorted", body, [result], [starts, input], [("long long", length), ("long long", step)], "a0")

@@ -35,6 +35,7 @@ def test_matmul_precision() -> None:
     assert flambeau.get_float32_matmul_precision() == "highest"
     flambeau.set_float32_matmul_precision("high")
     assert flambeau.get_float32_matmul_precision() == "high"
+    assert flambeau.backends.cuda.matmul.allow_tf32
     flambeau.set_float32_matmul_precision("highest")
     with pytest.raises(RuntimeError, match="expected one of highest, high, medium, got 'low'"):
         flambeau.set_float32_matmul_precision("low")

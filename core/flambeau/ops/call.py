@@ -238,6 +238,10 @@ def raised(op: Op, common: dtypes.dtype) -> dtypes.dtype:
     return dtypes.int64 if op.rule == "number" and common is bool_ else common
 
 
+#: What the ufuncs of NumPy and of CuPy say of dtypes that they have no loop for, or of results that do not fit.
+_WRONG_DTYPE = ("not supported", "Cannot cast ufunc", "Wrong type (", "could not be coerced")
+
+
 def kernel_error(op: Op, error: Exception, operands: list[Any]) -> Exception:
     """What to raise when a kernel refused its operands: the shapes or the dtypes named, where they are the reason."""
     if op.pointwise and not isinstance(error, TypeError):
@@ -247,7 +251,7 @@ def kernel_error(op: Op, error: Exception, operands: list[Any]) -> Exception:
         return RuntimeError(f"{op.name}: the shapes {shapes} do not go together")
     if type(error) is RuntimeError and not op.primitive and op.name not in str(error):
         return RuntimeError(f"{op.name}: {error}")  # of a part of its decomposition
-    if isinstance(error, TypeError) and ("not supported" in str(error) or "Cannot cast ufunc" in str(error)):
+    if isinstance(error, TypeError) and any(words in str(error) for words in _WRONG_DTYPE):
         seen = " and ".join([t._dtype.name for t in operands if isinstance(t, Tensor)])
         return NotImplementedError(f"{op.name} is not implemented for {seen}: {error}")
     return error

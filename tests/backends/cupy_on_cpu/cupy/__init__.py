@@ -56,6 +56,9 @@ from ._functions import (
     empty as empty,
 )
 from ._functions import (
+    empty_like as empty_like,
+)
+from ._functions import (
     eye as eye,
 )
 from ._functions import (

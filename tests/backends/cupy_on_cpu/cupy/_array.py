@@ -206,6 +206,12 @@ class ndarray:
     def transpose(self, *axes: Any) -> ndarray:
         return self._seen(self._host.transpose(*axes))
 
+    def swapaxes(self, axis1: int, axis2: int) -> ndarray:
+        return self._seen(self._host.swapaxes(axis1, axis2))
+
+    def conj(self) -> ndarray:
+        return ndarray._of(self._host.conj())
+
     def view(self, dtype: Any = None) -> ndarray:
         return self._seen(self._host.view() if dtype is None else self._host.view(dtype))
 

@@ -14,6 +14,10 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     return ndarray(shape, dtype, order=order)
 
 
+def empty_like(prototype: ndarray) -> ndarray:
+    return ndarray(prototype.shape, prototype.dtype)
+
+
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     made = ndarray(shape, dtype, order=order)
     made._host.fill(0)

@@ -1,0 +1,121 @@
+"""What goes wrong on the device is named, when it is next waited for, and leaves the device usable."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+
+import flambeau
+from flambeau import cuda
+from flambeau.nn import functional as F
+
+pytestmark = pytest.mark.skipif(not cuda.is_available(), reason="there is no CUDA device here")
+
+if cuda.is_available():
+    import cupy
+
+    from flambeau_cupy.layout import broadcast_strides, merged
+    from flambeau_cupy.maps import run
+    from flambeau_cupy.programs import compiled
+
+    STAND_IN = hasattr(cupy, "_state")
+else:
+    STAND_IN = False
+
+only_on_the_stand_in = pytest.mark.skipif(not STAND_IN, reason="a GPU does not look for it; compute-sanitizer does")
+
+CUDA = "cuda"
+
+
+def test_an_index_out_of_bounds_is_told_when_a_value_is_read() -> None:
+    table = flambeau.ones(3, 2, device=CUDA)
+    found = F.embedding(flambeau.tensor([0, 7], device=CUDA), table)  # nobody waits for the kernel yet
+    with pytest.raises(IndexError, match="^embedding: index 7 is out of bounds for size 3$"):
+        found.cpu()
+    assert found[0].sum().item() == 2
+
+
+def test_synchronize_tells_it_too() -> None:
+    x = flambeau.arange(4, device=CUDA)
+    x[flambeau.tensor([-5], device=CUDA)]
+    with pytest.raises(IndexError, match="^index: index -5 is out of bounds for size 4$"):
+        flambeau.cuda.synchronize()
+    flambeau.cuda.synchronize()
+
+
+def test_targets_that_are_no_classes() -> None:
+    scores = flambeau.zeros(2, 3, device=CUDA)
+    loss = F.cross_entropy(scores, flambeau.tensor([1, 3], device=CUDA))
+    with pytest.raises(IndexError, match="^cross_entropy: index 3 is out of bounds for size 3$"):
+        loss.item()
+
+
+def test_integers_are_not_divided_by_zero() -> None:
+    x = flambeau.tensor([1, 2], device=CUDA)
+    with pytest.raises(RuntimeError, match="^ZeroDivisionError: remainder: integer division by zero$"):
+        (x % flambeau.tensor([1, 0], device=CUDA)).cpu()
+    smallest = flambeau.tensor([-(2**63)], device=CUDA)
+    assert (smallest // -1).item() == -(2**63)  # wraps around, as on the CPU
+
+
+def test_a_kernel_that_does_not_compile_shows_the_compilers_words() -> None:
+    x = cupy.zeros(3)
+    with pytest.raises(Exception, match="nonsense"):
+        run("wrong", "r0 = nonsense;", [x], [x])
+
+
+@only_on_the_stand_in
+def test_threads_that_wait_in_different_places_are_found() -> None:
+    """The stand-in itself: a barrier that half of a block does not reach."""
+    text = 'extern "C" __global__ void half(float *x) {{ if (threadIdx.x {}) __syncthreads(); x[threadIdx.x] = 1; {} }}'
+    x = cupy.zeros(64, "float32")
+    with pytest.raises(RuntimeError, match="wait for each other in different places"):
+        compiled("half", text.format("< 32", "__syncthreads();"))((1,), (64,), (x,))
+    compiled("half", text.format(">= 0", "__syncthreads();"))((1,), (64,), (x,))
+    assert (x.get() == 1).all()
+
+
+@only_on_the_stand_in
+def test_writing_outside_of_an_array_is_found() -> None:
+    kernel = compiled("outside", 'extern "C" __global__ void outside(float *x) { x[threadIdx.x] = 1; }')
+    with pytest.raises(AssertionError, match="outside has written outside of an array"):
+        kernel((1,), (5,), (cupy.zeros(4, "float32"),))
+
+
+def test_the_host_is_not_fallen_back_to() -> None:
+    x = flambeau.ones(3, device=CUDA)
+    with pytest.raises(TypeError, match="can't convert cuda:0 tensor to numpy"):
+        x.numpy()
+    with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):
+        numpy.asarray(x._array)
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_views_share_memory_and_say_so() -> None:
+    x = flambeau.arange(12.0, device=CUDA).reshape(3, 4)
+    x = x.clone()
+    backend = x.device.backend
+    strided = x.as_strided((2, 2), (4, 2), 1)
+    for view in (x[1:], x.T, x.expand(2, 3, 4), x.diagonal(), strided, x.view(4, 3)):
+        assert backend.is_shared(view._array)
+        if view is not strided:  # of which CuPy only knows what its pool set aside
+            assert view.untyped_storage().nbytes() == 48
+    assert not backend.is_shared(x._array)
+    strided.fill_(-1)
+    assert x.tolist() == [[0, -1, 2, -1], [4, -1, 6, -1], [8, 9, 10, 11]]
+    with pytest.raises(RuntimeError, match="as_strided: size .* need 13 elements, but the storage has 12$"):
+        x.as_strided((2,), (12,), 0)
+
+
+def test_dlpack_passes_without_a_copy() -> None:
+    x = flambeau.arange(3.0, device=CUDA)
+    assert flambeau.from_dlpack(x._array).data_ptr() == x.data_ptr()
+
+
+def test_merging_and_broadcasting() -> None:
+    assert merged((2, 3, 4), ((12, 4, 1), (12, 4, 1))) == ((24,), ((1,), (1,)))
+    assert merged((2, 3, 4), ((12, 4, 1), (0, 0, 1))) == ((6, 4), ((4, 1), (0, 1)))
+    assert merged((1, 3, 1), ((7, 2, 9),)) == ((3,), ((2,),))
+    assert broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)

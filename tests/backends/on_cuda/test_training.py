@@ -1,0 +1,113 @@
+"""Random numbers are the CPU's bit for bit, an optimizer's step is a kernel, a deep network's gradients are the CPU's.
+
+Whole training runs are in ``test_training.py`` one folder up, waits in ``test_runtime.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy
+import pytest
+from training_models import MODELS
+
+import flambeau
+from flambeau import cuda, nn, optim
+from flambeau.nn import functional as F
+
+pytestmark = pytest.mark.skipif(not cuda.is_available(), reason="there is no CUDA device here")
+
+CUDA = "cuda"
+
+
+def test_gradients_of_resnet() -> None:
+    """A step of ResNet-18 on CPU threads takes long; one sample tells whether all of it is there."""
+    flambeau.manual_seed(0)
+    model, inputs, targets, _ = MODELS["resnet18"]()
+    losses = []
+    for device in ("cpu", CUDA):
+        own = model.to(device)
+        own.zero_grad()
+        x, y = flambeau.from_numpy(inputs[:1, :, :8, :8]).to(device), flambeau.from_numpy(targets[:1]).to(device)
+        own.eval()  # one sample has no statistics in the last layers
+        loss = F.cross_entropy(own(x), y)
+        loss.backward()
+        losses.append([loss.item(), own.conv1.weight.grad.abs().sum().item()])
+    numpy.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 5000])
+def test_random_numbers_are_the_cpus_bit_for_bit(dtype: str, count: int) -> None:
+    drawn = []
+    for device in ("cpu", CUDA):
+        flambeau.manual_seed(2**63 + 5)
+        flambeau.rand(3, device=device)
+        drawn.append(flambeau.rand(count, dtype=getattr(flambeau, dtype), device=device).to(flambeau.float64).cpu())
+    assert (drawn[0] == drawn[1]).all()
+
+
+def test_dropout_leaves_out_the_same_elements() -> None:
+    x = flambeau.ones(1000)
+    kept = []
+    for device in ("cpu", CUDA):
+        flambeau.manual_seed(3)
+        kept.append(F.dropout(x.to(device), 0.3).cpu())
+    assert (kept[0] == kept[1]).all()
+    assert set(numpy.unique(kept[0].numpy())) == {0.0, numpy.float32(1 / 0.7)}
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.01),
+    "nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, maximize=True),
+    "adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1),
+    "amsgrad": lambda p: optim.AdamW(p, lr=0.01, amsgrad=True),
+}
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the kernels that optimizers launch."""
+    from flambeau_cupy import maps, optimizer
+
+    found: list[str] = []
+
+    class Counted:
+        def __init__(self, name: str, kernel: object) -> None:
+            self.name, self.kernel = name, kernel
+
+        def __call__(self, *args: object) -> None:
+            found.append(self.name)
+            self.kernel(*args)
+
+    for module in (optimizer, maps):
+        compiled = module.compiled
+        monkeypatch.setattr(module, "_kernels", {})
+        monkeypatch.setattr(module, "compiled", lambda name, text, build=compiled: Counted(name, build(name, text)))
+    yield found
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_one_kernel_updates_many_parameters(name: str, launched: list[str]) -> None:
+    generator = numpy.random.default_rng(0)
+    shapes = [(3,), (40, 500), (), (0,), (5, 4)]
+    start = [generator.standard_normal(shape).astype("float32") for shape in shapes]
+    grads = [[generator.standard_normal(shape).astype("float32") for shape in shapes] for _ in range(3)]
+    results = []
+    for device in ("cpu", CUDA):
+        parameters = [nn.Parameter(flambeau.from_numpy(a.copy()).to(device)) for a in start]
+        turned = nn.Parameter(flambeau.from_numpy(start[4].T.copy()).to(device).T.double())  # of another dtype
+        late = nn.Parameter(flambeau.from_numpy(start[4].T.copy()).to(device).T)  # not in one piece, fewer steps
+        optimizer = OPTIMIZERS[name]([*parameters, turned, late])
+        for number, step in enumerate(grads):
+            for parameter, grad in zip([*parameters, turned], [*step, step[4].astype("float64")], strict=True):
+                parameter.grad = flambeau.from_numpy(grad.copy()).to(device)
+            late.grad = flambeau.from_numpy(step[4].copy()).to(device) if number else None
+            before = len(launched)
+            optimizer.step()
+        results.append([p.detach().cpu().numpy() for p in (*parameters, turned, late)])
+    # One for the first dtype, one for each parameter that lies in another way.
+    assert len(launched) - before == 3
+    for expected, actual in zip(*results, strict=True):
+        numpy.testing.assert_allclose(actual, expected, 1e-5, 1e-6)

@@ -1,0 +1,128 @@
+"""The CUDA backend on a machine without a GPU.
+
+What asking for it says, and, in processes of their own, its kernels: a stand-in for CuPy (``cupy_on_cpu``) compiles
+them with g++ and runs them with real barriers between threads. ``tox -e cuda-compile`` shows them to NVIDIA's compiler.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flambeau
+from flambeau_cupy import backend as backend_module
+from flambeau_cupy.backend import CupyBackend
+
+HERE = Path(__file__).parent
+STAND_IN = HERE / "cupy_on_cpu"
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed here")
+
+
+def python(*arguments: str, path: Path = STAND_IN, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python where the stand-in is what ``import cupy`` finds."""
+    paths = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths, **variables}
+    environment.pop("PYTEST_ADDOPTS", None)
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, cwd=HERE)
+
+
+def check(*arguments: str, **variables: str) -> None:
+    """Run pytest there; fail with its output if anything fails, or nothing was run."""
+    made = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, **variables)
+    assert made.returncode == 0, made.stdout[-6000:] + made.stderr[-2000:]
+
+
+ASK = "import flambeau; print(flambeau.cuda.is_available()); flambeau.ones(1, device='cuda')"
+
+
+def refusal(**options: str) -> str:
+    """What asking for the device says."""
+    made = python("-c", ASK, **options)
+    assert made.stdout == "False\n"
+    return made.stderr.strip().rsplit("\n", 1)[-1]
+
+
+# -- what is missing ---------------------------------------------------------------------------------------------------
+
+
+def test_without_cupy_the_message_has_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_module, "find_spec", lambda name: None)
+    backend = CupyBackend()
+    assert not backend.is_available()
+    assert backend.install == "CUDA needs the package cupy: pip install 'flambeau[cuda]' (for a driver of CUDA 12)"
+
+
+def test_a_driver_that_is_missing_is_named() -> None:
+    said = refusal(CUPY_ON_CPU_ERROR="cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+    assert said.startswith("RuntimeError: device 'cuda:0' is not available here; available are: ")
+    assert said.endswith(
+        "CuPy finds no usable NVIDIA driver (CUDARuntimeError: cudaErrorInsufficientDriver: CUDA driver version is "
+        "insufficient). Install the driver for your GPU (nvidia-smi shows its version), at least the one of CUDA 12; "
+        "CuPy and CUDA's libraries come with pip install 'flambeau[cuda]'"
+    )
+
+
+def test_a_device_that_is_missing_is_named() -> None:
+    said = refusal(CUPY_ON_CPU_ERROR="cudaErrorNoDevice: no CUDA-capable device is detected")
+    assert said.endswith(
+        "there is a driver, but no CUDA device (CUDARuntimeError: cudaErrorNoDevice: no CUDA-capable device is "
+        "detected): nvidia-smi lists none, or CUDA_VISIBLE_DEVICES hides them"
+    )
+    assert refusal(CUPY_ON_CPU_DEVICES="0").endswith(
+        "CuPy finds no CUDA device: nvidia-smi lists none, or CUDA_VISIBLE_DEVICES hides them"
+    )
+
+
+def test_a_cupy_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cupy.py").write_text("raise ImportError('libcudart.so.12: cannot open shared object file')")
+    made = python("-c", ASK, path=tmp_path)
+    assert made.stdout == "False\n"
+    assert made.stderr.rstrip().endswith(
+        "CuPy cannot be imported: ImportError: libcudart.so.12: cannot open shared object file. To install it anew: "
+        "pip install 'flambeau[cuda]'"
+    )
+
+
+def test_importing_flambeau_does_not_import_cupy() -> None:
+    made = python("-c", "import flambeau, sys; flambeau.ones(1) + 1; assert 'cupy' not in sys.modules")
+    assert made.returncode == 0, made.stderr
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    made = python("-c", "import flambeau; flambeau.ones(1, device='cuda:1')")
+    assert made.stderr.rstrip().endswith("device 'cuda:1': there are only 1 devices of the type 'cuda'")
+
+
+def test_the_backend_is_registered() -> None:
+    from flambeau.dispatch import backends
+
+    assert isinstance(backends()["cuda"][0], CupyBackend)
+    assert backends()["cuda"][0].dlpack_type == 2
+    assert flambeau.device("cuda").type == "cuda"
+
+
+# -- with the stand-in -------------------------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_kernels_layouts_training_and_faults() -> None:
+    files = [f"on_cuda/test_{name}.py" for name in ("layouts", "faults", "training")]
+    check(*files, "test_training.py", "-k", "not resnet18 and not opencl")
+
+
+@needs_compiler
+def test_kernels_on_the_second_of_two_devices() -> None:
+    check("on_cuda/test_two_devices.py", CUPY_ON_CPU_DEVICES="2")
+
+
+@needs_compiler
+def test_a_part_of_the_conformance_kit() -> None:
+    """Kernels against decompositions, refusals, views, in-place forms; the whole kit takes a quarter of an hour."""
+    chosen = "test_overrides or test_errors or test_random or test_inplace or test_views"
+    check("--quick", "-k", chosen, "--pyargs", "flambeau.testing", "--device", "cuda")
