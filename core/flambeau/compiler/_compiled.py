@@ -53,6 +53,10 @@ class CompiledFunction:
         self._refused: str | None = None
         self._unsettled = 0
 
+    def sources(self) -> list[str]:
+        """What replays run, as Python source; the newest recording first."""
+        return [replay.source for replay in self._replays]  # type: ignore[attr-defined]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _recorder.active is not None and recording() is not None:
             return self._function(*args, **kwargs)  # part of what is being recorded
