@@ -7,6 +7,8 @@ machine.
     python benchmarks/run.py --vs torch [--only WORDS] [--samples 15] [--threads N] [--json FILE]
     python benchmarks/run.py --vs plain             # Flambeau without its accelerator
     python benchmarks/run.py --device opencl --vs torch,plain
+    python benchmarks/run.py --compile --vs torch   # the steps compiled, in both
+    python benchmarks/run.py --compile --vs eager   # compiled beside not compiled, in Flambeau
 
 A sample is as many steps as take a twentieth of a second.
 """
@@ -33,13 +35,16 @@ LIBRARIES = {
     "flambeau": ("flambeau", {}),
     "torch": ("torch", {}),
     "plain": ("flambeau", {"FLAMBEAU_DISABLE_PLUGINS": "accel"}),
+    "eager": ("flambeau", {}),
 }
+# Calls before the clock starts: what is compiled is recorded in the first ones.
+WARM_UP = 6
 
 
 # -- the process of one library --------------------------------------------------------------------------------------
 
 
-def serve(library: str, name: str, threads: int, clock: Callable[[], float]) -> None:
+def serve(library: str, name: str, threads: int, clock: Callable[[], float], compiled: bool) -> None:
     """Prepare a workload, then time one sample for each line on standard input."""
     from workloads import WORKLOADS
 
@@ -58,7 +63,9 @@ def serve(library: str, name: str, threads: int, clock: Callable[[], float]) -> 
 
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = WORKLOADS[name](torch)
-    run(3)
+    if compiled:
+        step = torch.compile(step)
+    run(WARM_UP)
     start = clock()
     run(1)
     count = max(1, round(SAMPLE_SECONDS / (clock() - start)))
@@ -74,10 +81,10 @@ def serve(library: str, name: str, threads: int, clock: Callable[[], float]) -> 
 class Peer:
     """A library's process."""
 
-    def __init__(self, label: str, name: str, threads: int, clock: str, device: str) -> None:
+    def __init__(self, label: str, name: str, threads: int, clock: str, device: str, compiled: bool) -> None:
         library, extra = LIBRARIES[label]
         environment = {**os.environ, **extra}
-        if label == "flambeau":
+        if label in ("flambeau", "eager"):
             environment["FLAMBEAU_DEVICE"] = device
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POCL_MAX_PTHREAD_COUNT"):
             environment[variable] = str(threads)
@@ -85,7 +92,7 @@ class Peer:
         environment.pop("OPENBLAS_CORETYPE", None)
         environment.pop("OPENBLAS_L2_SIZE", None)
         command = [sys.executable, __file__, "--serve", library, "--only", name, "--threads", str(threads)]
-        command += ["--clock", clock]
+        command += ["--clock", clock, *(["--compile"] if compiled and label != "eager" else [])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -112,8 +119,10 @@ class Peer:
 # -- the comparison --------------------------------------------------------------------------------------------------
 
 
-def compare(name: str, labels: list[str], samples: int, threads: int, clock: str, device: str) -> dict[str, Any]:
-    peers = [Peer(label, name, threads, clock, device) for label in labels]
+def compare(
+    name: str, labels: list[str], samples: int, threads: int, clock: str, device: str, compiled: bool
+) -> dict[str, Any]:
+    peers = [Peer(label, name, threads, clock, device, compiled) for label in labels]
     for _ in range(samples):
         for peer in peers:
             peer.sample()
@@ -145,11 +154,12 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: of all threads, for a busy machine")
+    parser.add_argument("--compile", action="store_true", help="compile the steps, with each library's own compile()")
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--serve", choices=["flambeau", "torch"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(arguments.serve, arguments.only, arguments.threads, CLOCKS[arguments.clock])
+        serve(arguments.serve, arguments.only, arguments.threads, CLOCKS[arguments.clock], arguments.compile)
         return 0
     from workloads import WORKLOADS
 
@@ -162,7 +172,10 @@ def main() -> int:
     rows = []
     for name in WORKLOADS:
         if arguments.only.lower() in name.lower():
-            rows.append(compare(name, labels, arguments.samples, arguments.threads, arguments.clock, arguments.device))
+            row = compare(
+                name, labels, arguments.samples, arguments.threads, arguments.clock, arguments.device, arguments.compile
+            )
+            rows.append(row)
             print(shown(rows[-1], labels), flush=True)
     for label in others if rows else ():
         mean = math.exp(statistics.fmean(math.log(row["times as fast"][label]) for row in rows))
@@ -174,6 +187,7 @@ def main() -> int:
             "threads": arguments.threads,
             "clock": arguments.clock,
             "device": arguments.device,
+            "compiled": arguments.compile,
         }
         with open(arguments.json, "w") as file:
             json.dump({"date": time.strftime("%Y-%m-%d"), "machine": machine, "rows": rows}, file, indent=1)

@@ -51,10 +51,11 @@ def mlp(torch: Any, *sizes: int) -> Any:
 def small_ops(torch: Any) -> Step:
     a, b = torch.randn(4, 4, requires_grad=True), torch.randn(4, 4)
 
-    def step() -> None:
+    def step() -> Any:
         x = a
         for _ in range(25):
             x = (x * b + a).tanh().relu()
+        return x
 
     return step
 
@@ -213,9 +214,9 @@ def resnet_inference(torch: Any) -> Step:
     model = resnet18(torch).eval()
     x = torch.randn(8, 3, 224, 224)
 
-    def step() -> None:
+    def step() -> Any:
         with torch.no_grad():
-            model(x)
+            return model(x)
 
     return step
 
@@ -279,9 +280,9 @@ def bert(torch: Any) -> Step:
     model = nn.Sequential(Layer(), Layer()).eval()
     x = torch.randn(8, 128, 768)
 
-    def step() -> None:
+    def step() -> Any:
         with torch.no_grad():
-            model(x)
+            return model(x)
 
     return step
 

@@ -53,6 +53,10 @@ class CompiledFunction:
         self._refused: str | None = None
         self._unsettled = 0
 
+    def sources(self) -> list[str]:
+        """What replays run, as Python source; the newest recording first."""
+        return [replay.source for replay in self._replays]  # type: ignore[attr-defined]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _recorder.active is not None and recording() is not None:
             return self._function(*args, **kwargs)  # part of what is being recorded
@@ -84,9 +88,7 @@ class CompiledFunction:
 
     def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if len(self._replays) >= self._limit:
-            self._refuse(
-                f"it was compiled {self._limit} times (recompile_limit), and what it depends on keeps changing"
-            )
+            self._refuse(f"it was compiled {self._limit} times (recompile_limit), and this call fits none of them")
             return self._function(*args, **kwargs)
         recorder = Recorder()
         recorder.strict = self._fullgraph
@@ -141,7 +143,7 @@ class CompiledFunction:
             return None, None
         found = Recording(
             source, arguments, environment, list(witness.entries.values()), recorder.conditions, recorder.calls,
-            list(recorder.held.values()), results, backward,
+            list(recorder.held.values()), results, backward, recorder.has_backward,
         )  # fmt: skip
         return replay_of(found, self._passes), None
 
@@ -153,13 +155,12 @@ class CompiledFunction:
             self._refuse(reason)
 
     def _refuse(self, reason: str) -> None:
-        """From now on the function runs as it is."""
+        """From now on the function runs as it is where no recording fits."""
         name = getattr(self._function, "__qualname__", None) or type(self._function).__name__
         text = f"compile: {name} runs as it is, not compiled: {reason}"
         if self._fullgraph:
             raise Unsupported(text)
         self._refused = reason
-        self._replays = []
         warnings.warn(text, UserWarning, stacklevel=4)
 
 

@@ -24,6 +24,14 @@ def owner(node: Any) -> Any:
     return node.node if type(node) is Slot else node
 
 
+def has_hooks(node: Any) -> bool:
+    """Whether somebody wants to see, or to change, what a backward pass brings here."""
+    extra = node.extra
+    return extra is not None and any(
+        (extra.hooks, extra.pre_hooks, extra.post_hooks, extra.retained is not None, extra.slots)
+    )
+
+
 def inner_nodes(tensor: Tensor, outside: set[Any]) -> list[Node]:
     """The nodes between a result and what is outside of the recording."""
     found: set[Node] = set()
@@ -65,9 +73,7 @@ def record_backward(recorder: Recorder, results: Any, held: list[Held]) -> Backw
     nodes = sorted(set(nodes), key=lambda node: node.seq)
     useful: set[Any] = set()
     for node in nodes:
-        if node.extra is not None and any(
-            (node.extra.hooks, node.extra.pre_hooks, node.extra.post_hooks, node.extra.retained, node.extra.slots)
-        ):
+        if has_hooks(node):
             recorder.stop_for("a hook is registered on, or the gradient retained of, an intermediate result")
             return None
         if any(parent in places or owner(parent) in useful for parent in node.parents if parent is not None):

@@ -100,6 +100,7 @@ class Recorder:
         held: the tensors from before the recording, by identity.
         reason, place: why the recording ended early, and at which line of the program; None when it did not.
         depth: above 0 inside of what is recorded as a whole.
+        has_backward: whether a backward pass ran.
     """
 
     def __init__(self) -> None:
@@ -111,6 +112,7 @@ class Recorder:
         self.reason: str | None = None
         self.place: str | None = None
         self.depth = 0
+        self.has_backward = False
         self.strict = False
         self._values: dict[int, tuple[Any, Value]] = {}
         self._memories: dict[int, tuple[Any, int]] = {}

@@ -9,7 +9,7 @@ from flambeau.autograd.node import Leaf, Slot, version_cell
 from flambeau.compiler._arguments import Arguments
 from flambeau.compiler._environment import Environment
 from flambeau.compiler._graph import Call, Value
-from flambeau.compiler._joint import Backward, node_maker
+from flambeau.compiler._joint import Backward, has_hooks, node_maker
 from flambeau.compiler._passes import improve
 from flambeau.compiler._recorder import Held
 from flambeau.compiler._results import Results
@@ -30,6 +30,7 @@ class Recording:
         held: the tensors from outside.
         results: what the function returned, and what became of gradients.
         backward: the backward pass of the results, where they need one.
+        has_backward: whether a backward pass is a part of the function.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Recording:
         held: list[Held],
         results: Results,
         backward: Backward | None,
+        has_backward: bool,
     ) -> None:
         self.source = source
         self.arguments = arguments
@@ -53,6 +55,7 @@ class Recording:
         self.held = held
         self.results = results
         self.backward = backward
+        self.has_backward = has_backward
 
 
 def replay_of(recording: Recording, passes: bool) -> Replay:
@@ -129,7 +132,13 @@ class _Writer:
         source.unless(f"{name}._device is not {source.named(tensor._device)}")
         source.unless(f"{name}._dtype is not {source.named(tensor._dtype)}")
         source.add(f"if {name}._view is not None: refresh({name})")
-        source.unless(f"{name}._node is {'not ' if held.node is None else ''}None")
+        if held.node is None:
+            source.unless(f"{name}._node is not None")
+        else:
+            is_leaf = type(held.node) is Leaf
+            source.unless(f"{name}._node is None or (type({name}._node) is {source.named(Leaf)}) is not {is_leaf}")
+            if is_leaf and self.recording.has_backward:
+                source.unless(f"{source.named(has_hooks)}({name}._node)")
         own = held.value.source == ("argument", held.name)
         variable = source.value(held.value)
         if own:
@@ -162,6 +171,9 @@ class _Writer:
         source.unless(f"not {same}({source.named(tensors)}, {source.named(tuple([one.array for one in held]))}, "
                       f"{source.named(tuple([one.node for one in held]))})")  # fmt: skip
         leaves = [one for one in held if type(one.node) is Leaf]
+        if leaves and self.recording.has_backward:
+            nodes = tuple([one.node for one in leaves])
+            source.unless(f"{source.named(_have_hooks)}({source.named(nodes)})")
         without = tuple([one.tensor for one in leaves if one.grad is None])
         if without:
             source.unless(f"not {source.named(_no_gradients)}({source.named(without)})")
@@ -264,6 +276,10 @@ def _same_memory(tensors: tuple[Any, ...], arrays: tuple[Any, ...], nodes: tuple
         if tensor._array is not array or tensor._node is not node:
             return False
     return True
+
+
+def _have_hooks(leaves: tuple[Any, ...]) -> bool:
+    return any(leaf.extra is not None and has_hooks(leaf) for leaf in leaves)
 
 
 def _no_gradients(tensors: tuple[Any, ...]) -> bool:

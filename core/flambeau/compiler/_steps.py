@@ -11,6 +11,9 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
+from flambeau.autograd.engine import _Pass
+from flambeau.autograd.node import Leaf
+from flambeau.compiler._joint import has_hooks
 from flambeau.compiler._live import Expression, Live
 from flambeau.conversion import make_array
 from flambeau.nn.functional._values import examined
@@ -29,6 +32,7 @@ def specials() -> dict[CodeType, Callable[[Any, FrameType], Ended | None]]:
         Optimizer.zero_grad.__code__: _zero_grad,
         make_array.__code__: _made,
         examined.__code__: _examined,
+        _Pass.run.__code__: _backward,
     }
     for cls in vars(lr_scheduler).values():
         step = getattr(cls, "step", None)
@@ -107,6 +111,22 @@ def _enliven(witness: Any, container: dict[Any, Any], exchanged: list[Any]) -> N
     for own, key, _, live in exchanged:
         if own is container:
             own[key] = live
+
+
+# -- backward passes ---------------------------------------------------------------------------------------------------
+
+
+def _backward(witness: Any, frame: FrameType) -> None:
+    """A pass inside of what is recorded is a part of it, as long as it stays inside."""
+    recorder = witness.recorder
+    if recorder.depth or recorder.reason is not None:
+        return
+    recorder.has_backward = True
+    for one in recorder.held.values():
+        if one.node is not None and type(one.node) is not Leaf:
+            recorder.stop_for("a backward pass may go on beyond a tensor from outside, which has a history of its own")
+        elif one.node is not None and has_hooks(one.node):
+            recorder.stop_for("a hook is registered on the gradient of a tensor from outside")
 
 
 # -- schedulers --------------------------------------------------------------------------------------------------------

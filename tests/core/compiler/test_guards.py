@@ -189,7 +189,7 @@ def test_the_limit() -> None:
         assert compiled(x, 3).tolist() == [3, 3, 3]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert compiled(x, 4).tolist() == [4, 4, 4]
+        assert compiled(x, 4).tolist() == [4, 4, 4] and compiled(x, 2).tolist() == [2, 2, 2]
     compiler.reset()
     assert compiled(x, 4).tolist() == [4, 4, 4] and recordings(compiled) == 1
 

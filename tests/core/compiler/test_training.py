@@ -228,12 +228,34 @@ def test_two_optimizers_and_detached_results() -> None:
     assert trained(prepare, True) == trained(prepare, False)
 
 
-def test_hooks_on_parameters_run() -> None:
-    """In a backward pass outside; inside of what is compiled they are part of the recording."""
+def test_hooks_on_parameters() -> None:
+    """In a backward pass outside they run; a step that has them inside runs as it is."""
     weight = nn.Parameter(flambeau.ones(3))
-    seen: list[float] = []
-    weight.register_hook(lambda g: seen.append(g.sum().item()))
     product = flambeau.compile(lambda x: (weight * x).sum(), fullgraph=True)
+    step = flambeau.compile(lambda x: (weight * x).sum().backward())
+    for _ in range(3):
+        step(flambeau.ones(3))
+    seen: list[float] = []
+    handle = weight.register_hook(lambda g: seen.append(g.sum().item()))
     for i in range(1, 4):
         product(flambeau.full((3,), float(i))).backward()
     assert seen == [3, 6, 9]
+    with pytest.warns(UserWarning, match="a hook is registered on the gradient of a tensor from outside"):
+        step(flambeau.ones(3))
+    step(flambeau.ones(3))
+    assert seen == [3, 6, 9, 3, 3]
+    handle.remove()
+    step(flambeau.ones(3))
+    assert weight.grad is not None and weight.grad.tolist() == [12, 12, 12] and len(seen) == 5
+
+
+def test_a_history_that_goes_on_outside() -> None:
+    """A backward pass inside reaches what its argument came from."""
+    step = flambeau.compile(lambda x: (x * 2).sum().backward())
+    weight = nn.Parameter(flambeau.ones(3))
+    step(weight)
+    step(weight)
+    with pytest.warns(UserWarning, match="a backward pass may go on beyond a tensor from outside"):
+        step(weight * 3)
+    step(weight * 3)
+    assert weight.grad is not None and weight.grad.tolist() == [16, 16, 16]
