@@ -140,7 +140,8 @@ class Op:
 
         The names of a formula's parameters after ``xp`` and ``g`` say what is saved: an input's name for that
         input, ``result`` for the output, ``NAME_spec`` for an input's shape and dtype only, an attribute's name
-        for that attribute. Broadcasting is undone by the engine.
+        for that attribute. The engine undoes the broadcasting of ``pointwise`` ops; other formulas do so themselves, by
+        ``xp.sum_to_size``.
         """
         unknown = set(formulas) - set(self.names)
         if unknown:

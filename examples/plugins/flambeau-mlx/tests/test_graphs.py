@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import flambeau
@@ -39,6 +40,27 @@ def test_users_of_mlx_keep_their_stream() -> None:
     before = mx.default_stream(mx.default_device())
     (flambeau.ones(2, device="mlx") + 1).tolist()
     assert mx.default_stream(mx.default_device()) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_is_refused_where_it_would_wait_for_ever() -> None:
+    x = flambeau.ones(2, device="mlx")
+    assert x.tolist() == [1.0, 1.0]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            (x + 1).tolist()
+        except RuntimeError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as said:
+        assert "'mlx' cannot compute in a process that was forked after MLX had been loaded" in said.read()
+    assert (x + 1).tolist() == [2.0, 2.0]
 
 
 def test_a_clone_is_copied_when_it_is_written() -> None:

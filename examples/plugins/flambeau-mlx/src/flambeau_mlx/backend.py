@@ -26,10 +26,11 @@ class MLXBackend(Backend):
     #: Of the host's memory, or of a Metal buffer.
     dlpack_type = 8 if sys.platform == "darwin" else 1
     #: These look at indices and divisors, or compute on the host.
-    synchronizing = frozenset(
-        "index index_put gather scatter scatter_add embedding nonzero floor_divide remainder fmod linalg_solve "
-        "linalg_inv linalg_det linalg_cholesky linalg_qr linalg_svd linalg_eigh linalg_eig".split()
-    )
+    synchronizing = frozenset({
+        "index", "index_put", "gather", "scatter", "scatter_add", "embedding", "nonzero", "floor_divide", "remainder",
+        "fmod", "linalg_solve", "linalg_inv", "linalg_det", "linalg_cholesky", "linalg_qr", "linalg_svd",
+        "linalg_eigh", "linalg_eig",
+    })  # fmt: skip
 
     def __init__(self) -> None:
         self.install = ""

@@ -40,6 +40,28 @@ def _chosen_device() -> Any:
 DEVICE = _chosen_device()
 STREAM = mx.new_thread_unsafe_stream(DEVICE)
 
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def _refuse_after_fork() -> None:
+    """Raise RuntimeError in a process whose parent had MLX's threads: it would wait for them for ever."""
+    if _forked:
+        raise RuntimeError(
+            "the device type 'mlx' cannot compute in a process that was forked after MLX had been loaded: its threads "
+            "stayed behind. Make tensors on 'cpu' there (as the workers of a DataLoader do), or start the process with "
+            "the method 'spawn'"
+        )
+
+
 _evaluating = threading.RLock()
 _recent: list[weakref.ref[Any]] = []
 
@@ -65,6 +87,7 @@ def note(storage: Any) -> None:
 def flush() -> None:
     """Have MLX begin with everything that is not computed yet."""
     global _recent
+    _refuse_after_fork()
     with _evaluating:
         taken, _recent = _recent, []
         alive = {id(storage): storage for storage in (reference() for reference in taken) if storage is not None}
@@ -74,6 +97,7 @@ def flush() -> None:
 
 def evaluate(*arrays: Any) -> None:
     """Compute MLX arrays, and wait for them."""
+    _refuse_after_fork()
     with _evaluating:
         mx.eval(*arrays)
 
