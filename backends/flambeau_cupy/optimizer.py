@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import cupy
+import cupyx
 import numpy
 
 from flambeau_cupy.decomposition import decomposed
@@ -66,8 +67,12 @@ def _together(
         text = source(own_name, body, storage(own), compute(own), width, written, [real] * len(numbers))
         kernel = _kernels[key] = compiled(own_name, text)
     device = cupy.cuda.runtime.getDevice()
-    addresses = _addresses(device, tuple([array.data.ptr for arrays in rows for array in arrays]))
-    chunks, count = _chunks(device, tuple([arrays[0].size for arrays in rows]))
+    places = tuple([array.data.ptr for arrays in rows for array in arrays])
+    sizes = tuple([arrays[0].size for arrays in rows])
+    if _is_capturing():  # a graph's tables have to last as long as it does: they are made in its own memory
+        addresses, (chunks, count) = _addresses.__wrapped__(device, places), _chunks.__wrapped__(device, sizes)
+    else:
+        addresses, (chunks, count) = _addresses(device, places), _chunks(device, sizes)
     values = [SCALARS[real](number) for number in numbers]
     kernel((count,), (BLOCK,), (addresses, chunks, *values))
 
@@ -75,14 +80,37 @@ def _together(
 @lru_cache(maxsize=64)
 def _addresses(device: int, addresses: tuple[int, ...]) -> Array:
     """The table of addresses, a row a parameter, on the device."""
-    return cupy.asarray(numpy.array(addresses, numpy.int64))
+    return _table(addresses)
 
 
 @lru_cache(maxsize=64)
 def _chunks(device: int, sizes: tuple[int, ...]) -> tuple[Array, int]:
     """For each chunk the number of the parameter, its first element and the parameter's size; how many there are."""
     chunks = [(row, start, size) for row, size in enumerate(sizes) for start in range(0, size, CHUNK)]
-    return cupy.asarray(numpy.array(chunks, numpy.int64)), len(chunks)
+    return _table(chunks), len(chunks)
+
+
+#: What the copies in captured graphs read, whenever they are replayed.
+_read_by_graphs: list[Any] = []
+
+
+def _table(numbers: Any) -> Array:
+    """Whole numbers on the device."""
+    host = numpy.array(numbers, numpy.int64)
+    if not _is_capturing():
+        return cupy.asarray(host)
+    pinned = cupyx.empty_pinned(host.shape, host.dtype)
+    pinned[...] = host
+    _read_by_graphs.append(pinned)
+    made = cupy.empty(host.shape, host.dtype)
+    made.data.copy_from_host_async(pinned.ctypes.data, pinned.nbytes, cupy.cuda.get_current_stream())
+    return made
+
+
+def _is_capturing() -> bool:
+    stream = cupy.cuda.get_current_stream()
+    # The default stream cannot, and CUDA takes the question amiss while another one does.
+    return bool(stream.ptr) and bool(stream.is_capturing())
 
 
 def source(

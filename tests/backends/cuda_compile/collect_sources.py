@@ -1,0 +1,36 @@
+"""Write the source of every kernel that the samples of the conformance kit make, with the stand-in for CuPy.
+
+    CUPY_ON_CPU_SOURCES=FOLDER PYTHONPATH=tests/backends/cupy_on_cpu python collect_sources.py
+
+The stand-in then runs no kernel, so that results mean nothing, and what is made of them may fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import flambeau
+from flambeau.dtypes import DTYPES
+from flambeau.ops.call import TENSORS
+from flambeau.testing.database import load_samples
+
+KINDS = ("float32", "bfloat16", "float64", "complex64", "int64", "bool")
+
+
+def main() -> None:
+    """Call every op with its samples in some dtypes, and the gradients of those in float32."""
+    flambeau.ones(1, device="cuda")
+    for name, case in load_samples().items():
+        for kind in KINDS:
+            if kind not in case.dtypes:
+                continue
+            for sample in case.samples("cuda", DTYPES[kind]):
+                with contextlib.suppress(Exception):
+                    made = getattr(TENSORS, name)(*sample.args, **sample.kwargs)
+                    if kind == "float32" and isinstance(made, flambeau.Tensor):
+                        leaf = sample.args[0].detach().clone().requires_grad_()
+                        getattr(TENSORS, name)(leaf, *sample.args[1:], **sample.kwargs).sum().backward()
+
+
+if __name__ == "__main__":
+    main()
