@@ -165,12 +165,22 @@ def add_at(flat: Array, positions: Array, values: Array) -> None:
     numpy.add.at(flat, positions.reshape(-1), values)
 
 
+#: Elements from which on a row is added by a call of its own: 2 µs for 768 of them, and not 6.
+_WIDE_ROW = 512
+
+
 def add_rows(table: Array, rows: Array, values: Array) -> None:
     """Add ``values[i]`` to ``table[rows[i]]``, where ``table`` is contiguous and rows may repeat."""
     if not values.size:
         return
     width = values.size // rows.size
     positions = rows.reshape(-1)
+    if width >= _WIDE_ROW:
+        matrix = table.reshape(-1, width)
+        for row, value in zip(positions.tolist(), values.reshape(-1, width), strict=True):
+            target = matrix[row]
+            numpy.add(target, value, target)
+        return
     if width > 1:
         positions = positions[:, None] * width + numpy.arange(width)
     add_at(table.reshape(-1), positions, values)

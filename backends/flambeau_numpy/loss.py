@@ -12,6 +12,7 @@ import numpy
 
 from flambeau.devices import device
 from flambeau.ops.declare import OPS
+from flambeau_numpy.blocks import over_rows
 from flambeau_numpy.reduction import float_sum
 
 Array = Any
@@ -75,10 +76,16 @@ def cross_entropy_backward(
     if not _is_plain(log_probs, target, *settings):
         return OPS["cross_entropy_backward"].body(device("cpu").xp, g, log_probs, target, *settings)
     samples, classes = log_probs.shape
-    gradient = numpy.exp(log_probs, order="C")
-    gradient.reshape(-1)[_positions(target, classes)] -= 1
+    gradient = numpy.empty(log_probs.shape, log_probs.dtype)
     share = g / samples if reduction == "mean" else g
-    return numpy.multiply(gradient, share[:, None] if reduction == "none" else share, gradient)
+
+    def work(part: slice) -> None:
+        rows = numpy.exp(log_probs[part], gradient[part])
+        numpy.multiply(rows, share[part, None] if reduction == "none" else share, rows)
+
+    over_rows(work, samples, classes)
+    gradient.reshape(-1)[_positions(target, classes)] -= share
+    return gradient
 
 
 KERNELS: dict[str, Callable[..., Any]] = {

@@ -15,6 +15,7 @@ import numpy
 from flambeau.devices import device
 from flambeau.ops.declare import OPS
 from flambeau.ops.recurrence import Cotangent, backwards, previous, resized, steps
+from flambeau_numpy.blocks import over_rows
 
 Array = Any
 Needs = Sequence[bool]
@@ -35,9 +36,9 @@ def _factors(like: Array, size: int, gates: str) -> tuple[Array, Array]:
     return factor, numpy.subtract(1, factor)
 
 
-def _transposed(weight: Array, factor: Array) -> Array:
-    """A weight (gates, size) as (size, gates), times ``factor``; by rows, since it is multiplied by at every step."""
-    return numpy.multiply(weight.T, factor, order="C")
+def _for_steps(xp: Any, weight: Array, factor: Array, batch_sizes: Sequence[int]) -> Array:
+    """A weight (gates, size), each gate times its factor, as the (size, gates) that every step multiplies by."""
+    return xp.for_products(numpy.multiply(weight, factor[:, None]).T, batch_sizes[0])
 
 
 def _weight_gradient(xp: Any, needed: bool, of_output: Array, input: Array) -> Array | None:
@@ -72,10 +73,10 @@ def lstm_layer(
     matmul, add, multiply, tanh = xp.matmul, numpy.add, numpy.multiply, numpy.tanh
     size = c0.shape[1]
     factor, rest = _factors(input, size, "ssts")
-    weight = xp.for_products(_transposed(w_hh, factor), batch_sizes[0])
+    weight = _for_steps(xp, w_hh, factor, batch_sizes)
     projection = None if w_hr is None else w_hr.T
-    gates = xp.linear(input, w_ih, None if b_ih is None else add(b_ih, b_hh))
-    multiply(gates, factor, gates)
+    bias = None if b_ih is None else multiply(add(b_ih, b_hh), factor)
+    gates = xp.linear(input, multiply(w_ih, factor[:, None]), bias)
     outputs, cells = numpy.empty((len(gates), h0.shape[1]), gates.dtype), numpy.empty((len(gates), size), gates.dtype)
     first = batch_sizes[-1] if reverse else batch_sizes[0]
     hidden, cell = h0[:first], c0[:first]
@@ -171,20 +172,27 @@ def _lstm_slopes(
     """
     subtract, multiply = numpy.subtract, numpy.multiply
     total, size = cells.shape
-    by_gate = gates.reshape(total, 4, size)
-    i, new, o = by_gate[:, 0], by_gate[:, 2], by_gate[:, 3]
-    slopes = multiply(by_gate, by_gate)
-    squashed = numpy.tanh(cells)
-    of_new = slopes[:, 2]
-    subtract(1, of_new, of_new)
-    multiply(of_new, i, of_new)
-    for k, others in ((0, new), (1, previous(xp, cells, c0, batch_sizes, reverse)), (3, squashed)):
-        slope = slopes[:, k]
-        subtract(by_gate[:, k], slope, slope)  # s (1 - s)
-        multiply(slope, others, slope)
-    by_output = multiply(squashed, squashed)
-    subtract(1, by_output, by_output)
-    return slopes, multiply(by_output, o, by_output), squashed
+    gates_of = gates.reshape(total, 4, size)
+    before = previous(xp, cells, c0, batch_sizes, reverse)
+    slopes, by_output = numpy.empty(gates_of.shape, gates.dtype), numpy.empty(cells.shape, cells.dtype)
+    squashed = numpy.empty(cells.shape, cells.dtype)
+
+    def work(part: slice) -> None:
+        by_gate, result, tanh = gates_of[part], slopes[part], numpy.tanh(cells[part], squashed[part])
+        multiply(by_gate, by_gate, result)
+        of_new = result[:, 2]
+        subtract(1, of_new, of_new)
+        multiply(of_new, by_gate[:, 0], of_new)
+        for k, others in ((0, by_gate[:, 2]), (1, before[part]), (3, tanh)):
+            slope = result[:, k]
+            subtract(by_gate[:, k], slope, slope)  # s (1 - s)
+            multiply(slope, others, slope)
+        output = multiply(tanh, tanh, by_output[part])
+        subtract(1, output, output)
+        multiply(output, by_gate[:, 3], output)
+
+    over_rows(work, total, 4 * size)
+    return slopes, by_output, squashed
 
 
 # -- gated recurrent unit --------------------------------------------------------------------------------------------
@@ -207,9 +215,9 @@ def gru_layer(
     matmul, add, subtract, multiply, tanh = xp.matmul, numpy.add, numpy.subtract, numpy.multiply, numpy.tanh
     size = h0.shape[1]
     factor, _ = _factors(input, size, "sst")
-    weight = xp.for_products(_transposed(w_hh, factor), batch_sizes[0])
-    sums = xp.linear(input, w_ih, None if b_ih is None else _input_bias(b_ih, b_hh, size))
-    multiply(sums, factor, sums)
+    weight = _for_steps(xp, w_hh, factor, batch_sizes)
+    bias = None if b_ih is None else multiply(_input_bias(b_ih, b_hh, size), factor)
+    sums = xp.linear(input, multiply(w_ih, factor[:, None]), bias)
     last = None if b_hh is None else b_hh[2 * size :]
     outputs = numpy.empty((len(sums), size), sums.dtype)
     hidden = h0[: batch_sizes[-1]] if reverse else h0

@@ -45,7 +45,7 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
         return fallback(input, other)
     if input.size * other_shape[-1] < max(WORTHWHILE, 1):
         return fallback(input, other)
-    if other.__class__ is Packed and len(shape) == 2 and input.flags.c_contiguous and other.flags.c_contiguous:
+    if other.__class__ is Packed and len(shape) == 2 and input.flags.c_contiguous and _plain(other):
         return other.multiplied(input)
     if len(other_shape) == 2 and other_shape[1] >= WIDE and other.flags.c_contiguous and input.size >= 64 * shape[-1]:
         return fallback(input, other)
@@ -127,8 +127,8 @@ class Packed(numpy.ndarray):
         self.copies = {}
 
     def multiplied(self, rows: Array) -> Array:
-        """``rows @ self``, both contiguous."""
-        ends = rows.shape, self.shape
+        """``rows @ self``, for contiguous rows."""
+        ends = rows.shape, self.shape, strides_of(self)
         product = plan_for(("packed matmul", rows.dtype, ends), partial(_PackedProduct, ends, rows.dtype))
         copy = self.copies.get(len(rows))
         if copy is None:
@@ -141,9 +141,9 @@ class Packed(numpy.ndarray):
 
 def for_products(fallback: Kernel, input: Array, rows: int) -> Array:
     """``input``, to be multiplied by often; large enough matrices are copied into oneDNN's layout at the first time."""
-    if input.ndim != 2 or input.dtype not in DATA_TYPES or rows * input.size < max(WORTHWHILE, 1):
+    if input.ndim != 2 or input.dtype not in DATA_TYPES or rows * input.size < max(WORTHWHILE, 1) or not _plain(input):
         return fallback(input, rows)
-    return numpy.ascontiguousarray(input).view(Packed)
+    return input.view(Packed)
 
 
 class _PackedProduct(Plan):
@@ -151,7 +151,7 @@ class _PackedProduct(Plan):
 
     def __init__(self, ends: tuple[Size, ...], dtype: Any, runtime: Runtime) -> None:
         super().__init__(runtime)
-        a, b = ends
+        a, b, b_strides = ends
         rows, wanted, out = self.operand(a, dtype), Layout.of(runtime, b, dtype), (a[0], b[1])
         result = Layout.of(runtime, out, dtype, row_major(out))
         primitive = Primitive(
@@ -166,7 +166,7 @@ class _PackedProduct(Plan):
         self.add(primitive, {SRC: rows, WEIGHTS: weight}, {DST: self.operand(out, dtype)})
         self.size = layout.size
         self.pack = Plan(runtime)
-        self.pack.reorder(self.pack.operand(b, dtype), self.pack.operand_like(layout))
+        self.pack.reorder(self.pack.operand(b, dtype, b_strides), self.pack.operand_like(layout))
 
 
 KERNELS: dict[str, Kernel] = {"for_products": for_products, "linear": linear, "matmul": matmul}
