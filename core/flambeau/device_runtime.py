@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flambeau.devices import device
     from flambeau.dispatch import Backend
 
+__all__ = ["Count", "DeviceProperties", "DeviceRuntime", "MemoryCounts"]
+
 
 @dataclass(frozen=True)
 class DeviceProperties:
