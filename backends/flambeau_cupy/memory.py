@@ -3,13 +3,18 @@
 CuPy asks for memory through one function. Ours takes it from a pool and hands it on as memory with an owner; the owner
 counts it, and dies with the last array that has it. That costs a microsecond an array, and CuPy's own hooks, which
 would see as much, hold for one thread only.
+
+With ``FLAMBEAU_NO_CUDA_MEMORY_CACHING=1`` there is no pool: every array has its own piece of the device, which is slow,
+and lets ``compute-sanitizer`` see a kernel that leaves its array.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import Any
 
 import cupy
@@ -51,6 +56,19 @@ class _Segment:
     def __del__(self) -> None:
         if not sys.is_finalizing():
             self.counts.release(self.memory.size)
+
+
+class _NoPool:
+    """What takes the place of the pool where nothing is to be kept for reuse."""
+
+    def __init__(self, segment: Callable[[int], Any]) -> None:
+        self.malloc = segment
+
+    def free_all_blocks(self) -> None:
+        """Nothing: nothing is kept."""
+
+    def set_limit(self, size: int) -> None:
+        """Nothing: who looks for errors of kernels has no limit."""
 
 
 class _Taken(threading.local):
@@ -146,6 +164,8 @@ class Memory:
 
     def new_pool(self) -> Any:
         """A pool beside the others; graphs have their own."""
+        if os.environ.get("FLAMBEAU_NO_CUDA_MEMORY_CACHING", "0") not in ("", "0"):
+            return _NoPool(self._segment)
         return cupy.cuda.MemoryPool(self._segment)
 
     def _segment(self, size: int) -> Any:
@@ -156,7 +176,7 @@ class Memory:
         except cuda.CUDARuntimeError:
             counts.num_alloc_retries += 1  # the pool gives back what it can, and asks again
             raise
-        counts.reserve(size)
+        counts.reserve(memory.size)
         owned = cupy.cuda.UnownedMemory(memory.ptr, size, _Segment(counts, memory), memory.device_id)
         return cupy.cuda.MemoryPointer(owned, 0)
 

@@ -14,9 +14,13 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 if TYPE_CHECKING:
     from flambeau.devices import device
     from flambeau.dispatch import Backend
+
+__all__ = ["Count", "DeviceProperties", "DeviceRuntime", "MemoryCounts"]
 
 
 @dataclass(frozen=True)
@@ -298,7 +302,7 @@ class DeviceRuntime:
             non_blocking: return before the copy is made; what comes is pinned, and right when the stream has been
                 waited for.
         """
-        return self.backend.to_numpy(array)
+        return numpy.array(self.backend.to_numpy(array))
 
     def between_devices(self, array: Any, target: device) -> Any:
         """A raw array with the contents of one of another device of this type."""

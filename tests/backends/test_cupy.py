@@ -32,10 +32,11 @@ def python(*arguments: str, path: Path = STAND_IN, **variables: str) -> subproce
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, cwd=HERE)
 
 
-def check(*arguments: str, **variables: str) -> None:
+def check(*arguments: str, **variables: str) -> str:
     """Run pytest there; fail with its output if anything fails, or nothing was run."""
     made = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, **variables)
     assert made.returncode == 0, made.stdout[-6000:] + made.stderr[-2000:]
+    return made.stdout
 
 
 ASK = "import flambeau; print(flambeau.cuda.is_available()); flambeau.ones(1, device='cuda')"
@@ -119,6 +120,47 @@ def test_kernels_layouts_training_and_faults() -> None:
 @needs_compiler
 def test_kernels_on_the_second_of_two_devices() -> None:
     check("on_cuda/test_two_devices.py", CUPY_ON_CPU_DEVICES="2")
+
+
+@needs_compiler
+def test_streams_memory_copies_and_graphs() -> None:
+    said = check("on_cuda/test_runtime.py", "-rs", CUPY_ON_CPU_DEVICES="2")
+    assert said.count("SKIPPED") == 2, f"two tests need a GPU, no more: {said}"
+
+
+@needs_compiler
+def test_without_a_pool_every_array_has_its_own_memory() -> None:
+    script = """
+import flambeau
+from flambeau import cuda
+x = flambeau.ones(1024, device="cuda")
+before = cuda.memory_reserved()
+y = x + 1
+assert cuda.memory_reserved() == before + 4096 and y.sum().item() == 2048
+del x, y
+assert cuda.memory_reserved() <= before - 4096 + 512  # a few words in which kernels complain stay
+assert flambeau.zeros(0, device="cuda").sum().item() == 0
+cuda.empty_cache()
+cuda.set_per_process_memory_fraction(0.5)
+"""
+    made = python("-c", script, FLAMBEAU_NO_CUDA_MEMORY_CACHING="1")
+    assert made.returncode == 0, made.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["vae.py", "super_resolution.py"])
+def test_programs_that_ask_for_a_gpu_use_it(name: str) -> None:
+    """Programs for PyTorch with the usual guard: they train there, the first with batches from pinned memory."""
+    program = HERE.parent / "core" / "compat" / "programs" / name
+    script = f"""
+import flambeau
+from flambeau.compat import torch
+torch.main([{str(program)!r}])
+print("held", flambeau.cuda.max_memory_allocated())
+"""
+    made = python("-W", "error", "-c", script)
+    assert made.returncode == 0, made.stderr
+    assert int(made.stdout.split()[-1]) > 10_000
 
 
 @needs_compiler

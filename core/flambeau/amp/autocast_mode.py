@@ -14,7 +14,8 @@ from typing import Any
 
 from flambeau.amp._lists import lists_of
 from flambeau.autograd.grad_mode import state as recording
-from flambeau.dispatch import backends
+from flambeau.devices import device
+from flambeau.dispatch import backends, load
 from flambeau.dtypes import FLOATING, bfloat16, float16, float32, float64
 from flambeau.dtypes import dtype as DType
 from flambeau.ops.call import TENSORS
@@ -223,6 +224,7 @@ def _usable(device_type: str, fast_dtype: DType) -> bool:
             stacklevel=3,
         )
         return False
+    load(device(device_type))  # only then a backend knows what it holds
     if fast_dtype.name not in backend.dtypes:
         hint = ": pip install 'flambeau[bfloat16]', or use dtype=flambeau.float16" if device_type == "cpu" else ""
         raise RuntimeError(f"autocast: the device type '{device_type}' has no {fast_dtype} here{hint}")

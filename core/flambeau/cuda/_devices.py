@@ -49,8 +49,7 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
     Args:
         including_emulation: also one that computes with it by other types, before the capability 8.0.
     """
-    found = backend()
-    if found is None or "bfloat16" not in found.dtypes:
+    if not is_available() or "bfloat16" not in dispatch.load(Device(CUDA)).backend.dtypes:  # type: ignore[union-attr]
         return False
     return including_emulation or get_device_capability() >= (8, 0)
 

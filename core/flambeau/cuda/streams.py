@@ -67,12 +67,22 @@ class Event(streams.Event):
         enable_timing: keep the time, for :meth:`elapsed_time`.
         blocking: who waits sleeps, instead of asking all the time.
         interprocess: other processes may see it.
+        external: in a graph, wait for what is outside of it.
+
+    Raises:
+        NotImplementedError: for ``external``.
     """
 
     __slots__ = ()
     _type = CUDA
 
-    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
+    def __init__(
+        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, external: bool = False
+    ) -> None:
+        if external:
+            raise NotImplementedError(
+                "Event: graphs do not wait for events outside of them; external=True is not there"
+            )
         super().__init__(enable_timing=enable_timing, blocking=blocking, interprocess=interprocess)
 
     @property

@@ -1,6 +1,6 @@
 """CUDA devices through CuPy: streams, memory, copies, graphs. On a GPU; without one, on the stand-in for CuPy.
 
-`test_cupy_runtime.py` runs this in a process with the stand-in, in which every stream is done at once and a captured
+`test_cupy.py` runs this in a process with the stand-in, in which every stream is done at once and a captured
 graph only counts its launches.
 """
 

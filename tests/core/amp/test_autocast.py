@@ -64,6 +64,17 @@ def test_products_run_in_the_fast_dtype(product: Any) -> None:
     assert product(square()).dtype is f32
 
 
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("transposed", ["", "_transpose"])
+def test_convolutions_take_what_the_layer_before_gave(dims: int, transposed: str) -> None:
+    convolve = getattr(F, f"conv{transposed}{dims}d")
+    x, weight, bias = flambeau.randn(2, 3, *[4] * dims), flambeau.randn(3, 3, *[2] * dims), flambeau.randn(3)
+    with half():
+        found = convolve(x.half(), weight, bias)
+    assert found.dtype is f16
+    np.testing.assert_allclose(found.float(), convolve(x, weight, bias), rtol=2e-2, atol=2e-2)
+
+
 def test_losses_run_in_float32() -> None:
     target = flambeau.tensor([0, 2, 1])
     for loss in (

@@ -97,6 +97,8 @@ def test_events_belong_to_a_device(toy: Any) -> None:
     with pytest.raises(RuntimeError, match="record: the event belongs to cuda:1, and the stream to cuda:0"):
         event.record(cuda.default_stream(0))
     event.record()
+    with pytest.raises(NotImplementedError, match="Event: graphs do not wait for events outside of them"):
+        cuda.Event(external=True)
 
 
 def test_streams_of_any_accelerator(toy: Any) -> None:

@@ -202,7 +202,7 @@ for step in range(70):
         print(f"step {step} loss: {loss.item():.4f}")
 model.eval()
 attention = model.transformer.h[0].attn
-probe = torch.randn(2, 5, 24)
+probe = torch.randn(2, 5, 24, device=device)
 torch.testing.assert_close(attention(probe), attention(probe, flash=False))
 inp = torch.tensor([[0, 0, 2, 1, 0, 1]], dtype=torch.long).to(device)
 print(model.generate(inp, 6, do_sample=False, top_k=2)[:, 6:].tolist())
