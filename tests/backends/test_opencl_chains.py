@@ -52,6 +52,17 @@ def test_what_has_no_expression() -> None:
     assert chains.compiled(Chain((4,), half, (steps[0],), (0,))) is None
 
 
+def test_indices_are_looked_at_in_each_replay() -> None:
+    compiled = flambeau.compile(lambda x, index: x.index_select(0, index), fullgraph=True)
+    x = flambeau.randn(4, 3, device="opencl")
+    good, bad = (flambeau.tensor(index, device="opencl") for index in ([0, 3], [0, 7]))
+    for _ in range(3):
+        assert flambeau.equal(compiled(x, good), x[[0, 3]])
+    with pytest.raises(IndexError, match="index_select: index 7 is out of bounds"):
+        compiled(x, bad).sum().item()
+    assert flambeau.equal(compiled(x, good), x[[0, 3]])
+
+
 def test_a_training_step() -> None:
     def trained(compile: bool) -> tuple[list[float], list[Any]]:
         flambeau.manual_seed(0)
