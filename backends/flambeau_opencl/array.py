@@ -33,7 +33,7 @@ class Array:
         is_view: whether it was made from another array, whose memory it shares.
     """
 
-    __slots__ = ("_contiguous", "dtype", "is_view", "offset", "shape", "size", "storage", "strides")
+    __slots__ = ("__weakref__", "_contiguous", "dtype", "is_view", "offset", "shape", "size", "storage", "strides")
 
     def __init__(
         self, storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype: dtype,

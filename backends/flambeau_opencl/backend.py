@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from flambeau.devices import device
-from flambeau.dispatch import Backend, load
+from flambeau.dispatch import Backend, Chain, Kernel, load
 from flambeau.dtypes import dtype
 
 THEMES = (
@@ -155,3 +155,9 @@ class OpenCLBackend(Backend):
         from flambeau_opencl.runtime import runtime
 
         runtime(device).synchronize()
+
+    def compile(self, chain: Chain) -> Kernel | None:
+        """One kernel from the expressions of all ops."""
+        from flambeau_opencl.chains import compiled
+
+        return compiled(chain)

@@ -113,6 +113,8 @@ def pointwise(
     kernel.__name__ = name
     kernel.__doc__ = f"``{name}`` of each element."
     kernel.into = apply  # type: ignore[attr-defined]
+    if functions is None:
+        kernel.element = names, expressions, result  # type: ignore[attr-defined]  # see `chains`
     return kernel
 
 

@@ -102,6 +102,18 @@ def everywhere(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def examined(tensor: Tensor, look: Callable[..., Any], *args: Any) -> Any:
+    """``look(values, *args)`` with the values of a CPU tensor as a NumPy array.
+
+    For what refuses wrong values, by raising: compiled functions look again in each replay.
+
+    Args:
+        look: what it returns, None as a rule, has to be the same for most values; replays compare it by identity.
+    """
+    tensor = everywhere(tensor)
+    return look(tensor._backend.to_numpy(tensor._array), *args)
+
+
 class _recording:
     """Recording switched on: a view's history does not depend on where it is asked for."""
 

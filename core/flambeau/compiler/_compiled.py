@@ -15,6 +15,7 @@ from flambeau.compiler import _recorder
 from flambeau.compiler._arguments import Arguments
 from flambeau.compiler._environment import Environment, unusual
 from flambeau.compiler._joint import record_backward
+from flambeau.compiler._passes import looks_first
 from flambeau.compiler._recorder import Recorder, Unsupported, recording, sole_recorder
 from flambeau.compiler._replay import Recording, Replay, replay_of
 from flambeau.compiler._results import Results
@@ -135,6 +136,11 @@ class CompiledFunction:
         changed = environment.changed()
         if changed is not None:
             recorder.stop_for(f"{changed} is another afterwards")
+        calls = looks_first(recorder.calls)
+        if calls is None:
+            recorder.stop_for("a loss depends on which classes its target has, and the target is computed inside")
+        else:
+            recorder.calls = calls
         results = Results(recorder, result, witness.known)
         backward = None
         if results.roots and recorder.reason is None:

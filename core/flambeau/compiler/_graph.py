@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flambeau.dispatch import memory_of
-
 
 class Value:
     """A raw array of the recording.
@@ -37,7 +35,7 @@ class Value:
             size *= length
         self.nbytes = size
         self.dense = tuple(backend.strides(array)) == dense_strides(self.shape)
-        self.owns = self.dense and memory_of(array) is array
+        self.owns = self.dense and not backend.is_shared(array)
 
     def __repr__(self) -> str:
         return f"v{self.number}"

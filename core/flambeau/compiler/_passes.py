@@ -13,6 +13,7 @@ from flambeau.compiler._fusion import fuse
 from flambeau.compiler._graph import Call, Value, replaced
 from flambeau.compiler._live import Expression
 from flambeau.compiler._recorder import Word
+from flambeau.dispatch import memory_of
 
 #: The largest array, in bytes, that is computed once and kept.
 LARGEST_CONSTANT = 1 << 20
@@ -40,6 +41,39 @@ def improve(forward: list[Call], behind: list[Call], wanted: list[Value]) -> tup
         fuse(forward, {*wanted, *later}, calls.memory, calls.is_written),
         fuse(behind, set(wanted), calls.memory, calls.is_written),
     )
+
+
+def looks_first(calls: list[Call]) -> list[Call] | None:
+    """The calls with those in front that decide whether a replay fits, and what these need.
+
+    A replay that does not fit has to end before it has done anything. None where that cannot be: what is looked at is
+    computed from something that is written to before, or with random numbers. An argument that is looked at must not
+    lie, in a replay, in memory that calls before it write to: the look is told whose that is.
+    """
+    made = {value: call for call in calls for value in call.results}
+    owners = {
+        value.root: memory_of(value.source[1])
+        for call in calls for value in call.reads() if value.source is not None and value.source[0] == "array"
+    }  # fmt: skip
+    outside = {value.root for call in calls for value in call.reads() if value.source is not None}
+    first: dict[int, Call] = {}
+    written: set[int] = set()
+    for call in calls:
+        if call.name == "<look>" and call.args[2] is not None:
+            needed = [call]
+            for own in needed:
+                needed += [made[value] for value in own.reads() if value in made]
+            for own in needed:
+                changing = own is not call and (not own.pure or _has_changing(own.args))
+                if changing or any(value.root in written for value in own.reads()):
+                    return None
+            before = written & outside
+            if not before <= owners.keys():
+                return None
+            call.args = (*call.args[:3], frozenset([id(owners[root]) for root in before]))
+            first.update({id(own): own for own in reversed(needed)})
+        written.update([value.root for value in call.writes])
+    return [call for call in calls if id(call) in first] + [call for call in calls if id(call) not in first]
 
 
 class _Calls:

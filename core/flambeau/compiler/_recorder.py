@@ -133,11 +133,12 @@ class Recorder:
                 watched.append(backend)
                 for name in ("to_numpy", "to_dlpack"):
                     setattr(backend, name, partial(_read, getattr(backend, name)))
+                backend.notes_indices = partial(self._noted, backend, backend.notes_indices)  # type: ignore[method-assign]
             yield
         finally:
             active = None
             for backend in watched:
-                del backend.to_numpy, backend.to_dlpack
+                del backend.to_numpy, backend.to_dlpack, backend.notes_indices
             step_aside(self._wrap)
 
     def stop_for(self, reason: str) -> None:
@@ -286,6 +287,20 @@ class Recorder:
             return packed
         words = {seed: Word(found[-1], 0), offset: Word(found[-1], 1)}
         return tuple([words.get(position, argument) for position, argument in enumerate(packed)])
+
+    def _noted(self, backend: Backend, notes: Callable[..., bool], op: str, index: Any, *range_: Any) -> bool:
+        """A backend that looks at indices by itself does so in each replay."""
+        if recording() is not self:
+            return notes(op, index, *range_)
+        self.depth += 1
+        try:
+            noted = notes(op, index, *range_)
+        finally:
+            self.depth -= 1
+        if noted and not self.depth and self.reason is None:
+            args = op, self.value_of(index), *range_
+            self.calls.append(Call("<note>", notes, args, {}, (), False, (), False, backend))
+        return noted
 
     # -- what else happens -----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from flambeau.compiler._graph import Call, Value
 from flambeau.compiler._live import SYMBOLS, Expression
 from flambeau.compiler._recorder import Word
 from flambeau.compiler._witness import MISSING, NUMBERS, Entry, same
+from flambeau.dispatch import memory_of
 
 #: Arrays of so many bytes are let go of as soon as nothing needs them; smaller ones when the function ends.
 LARGE = 1 << 16
@@ -116,14 +117,7 @@ class Source:
             text = self.expression(value) if value.__class__ is Expression else self.constant(value)
             self.add(f"{self.constant(container)}[{self.constant(key)}] = {text}")
         elif call.name == "<look>":
-            value, args, outcome = call.args
-            read = self.constant(call.backend.to_numpy)
-            rest = "".join(f", {self.constant(item)}" for item in args)
-            text = f"{self.constant(call.kernel)}({read}({self.value(value)}){rest})"
-            if outcome is None:
-                self.add(text)
-            else:
-                self.unless(f"{text} is not {self.constant(outcome)}")
+            self._look(call)
         else:
             arguments = [self.argument(argument) for argument in call.args]
             arguments += [f"{name}={self.argument(argument)}" for name, argument in call.keywords.items()]
@@ -131,6 +125,18 @@ class Source:
         for value in last:
             if value.nbytes >= LARGE and not is_constant(value):
                 self.add(f"v{value.number} = None")
+
+    def _look(self, call: Call) -> None:
+        value, args, outcome, *written = call.args
+        read = self.constant(call.backend.to_numpy)
+        text = f"{self.constant(call.kernel)}({read}({self.value(value)})"
+        text += "".join([f", {self.constant(item)}" for item in args]) + ")"
+        if outcome is None:
+            self.add(text)
+            return
+        if any(written):
+            self.unless(f"id({self.named(memory_of)}({self.value(value)})) in {self.named(written[0])}")
+        self.unless(f"{text} is not {self.constant(outcome)}")
 
     def _assigned(self, call: Call, text: str) -> str:
         if not any(value is not None for value in call.results):

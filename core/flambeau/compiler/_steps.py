@@ -16,11 +16,10 @@ from flambeau.autograd.node import Leaf
 from flambeau.compiler._joint import has_hooks
 from flambeau.compiler._live import Expression, Live
 from flambeau.conversion import make_array
-from flambeau.nn.functional._values import examined
 from flambeau.optim import lr_scheduler
 from flambeau.optim.optimizer import Optimizer
 from flambeau.optim.sgd import SGD
-from flambeau.tensor import Tensor
+from flambeau.tensor import Tensor, examined
 
 Ended = Callable[[Any], None]
 

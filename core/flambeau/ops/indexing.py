@@ -222,14 +222,20 @@ def vector_of_indices(op: str, input: Any, dim: int, index: Any) -> Any:
 
 def _check_range(op: str, index: Any, size: int, dim: int, lowest: int) -> None:
     """Refuse indices outside ``lowest <= index < size``."""
-    from flambeau.tensor import everywhere
+    from flambeau.tensor import everywhere, examined
 
     if index.is_meta or index.numel() == 0:
         return
     index = everywhere(index)
     if index.device.backend.notes_indices(op, index._array, lowest, size, dim):
         return
-    low, high = int(index.amin().item()), int(index.amax().item())
+    if index.is_cpu:
+        examined(index, lambda values: _refuse_outside(op, int(values.min()), int(values.max()), size, dim, lowest))
+    else:
+        _refuse_outside(op, int(index.amin().item()), int(index.amax().item()), size, dim, lowest)
+
+
+def _refuse_outside(op: str, low: int, high: int, size: int, dim: int, lowest: int) -> None:
     if low < lowest or high >= size:
         raise IndexError(
             f"{op}: index {low if low < lowest else high} is out of bounds for dimension {dim} with size {size}"

@@ -183,3 +183,6 @@ def unscale_gradients(xp: Any, grads: Sequence[Tensor], inverse_scale: Number) -
         finite = own if finite is None else xp.logical_and(finite, own)
         xp.mul_(grad, inverse_scale)
     return xp.logical_not(finite)
+
+
+unscale_gradients.writes = ("grads",)

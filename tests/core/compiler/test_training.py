@@ -121,6 +121,43 @@ def test_schedulers(scheduler: str) -> None:
     assert trained(prepare, True) == trained(prepare, False)
 
 
+def test_which_replay_fits_is_known_before_anything_happens() -> None:
+    """Whether a class is ignored decides between two recordings; statistics and random numbers move once."""
+
+    def prepare() -> tuple[Step, nn.Module, Any]:
+        module = network()
+        optimizer = optim.SGD(module.parameters(), lr=0.1)
+        ignored = flambeau.tensor([0, 1, -100, 2, -100, 0])
+        turns = iter([0, 1, 0, 1, 1, 0, 0, 1])
+
+        def step(x: flambeau.Tensor, y: flambeau.Tensor) -> Any:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(module(x), y.reshape(6))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        compiled = flambeau.compile(step, fullgraph=True) if compiling else step
+        return lambda x, y: compiled(x, ignored if next(turns) else y), module, optimizer
+
+    compiling = False
+    expected = trained(prepare, False)
+    compiling = True
+    assert trained(prepare, False) == expected
+
+
+def test_what_is_looked_at_is_computed_inside() -> None:
+    layer = nn.BatchNorm1d(4)
+
+    @flambeau.compile
+    def loss(x: flambeau.Tensor) -> flambeau.Tensor:
+        x = layer(x) + flambeau.rand(6, 4)
+        return F.cross_entropy(x, (x + flambeau.rand(6, 4)).argmax(1))
+
+    with pytest.warns(UserWarning, match="a loss depends on which classes its target has"):
+        loss(flambeau.randn(6, 4))
+
+
 def test_a_rate_that_the_program_sets() -> None:
     """Options are read anew in each step; nothing is recorded again for them."""
     weight = nn.Parameter(flambeau.zeros(2))

@@ -8,7 +8,7 @@ import numpy
 
 from flambeau.dtypes import FLOATING, INTEGER, int64
 from flambeau.nn.functional._reduction import reduction_of
-from flambeau.nn.functional._values import examined
+from flambeau.nn.functional._values import examined_where_near
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
 
@@ -47,7 +47,7 @@ def _class_targets(
             "tensor of "
             f"shape: {list(weight._array.shape)}"
         )
-    none_ignored = examined(target, _check_classes, op, classes, ignore_index)
+    none_ignored = examined_where_near(target, _check_classes, op, classes, ignore_index)
     return target, None if none_ignored else ignore_index
 
 
@@ -144,7 +144,7 @@ def _labels(
     if not input.ndim:
         input, target = input.reshape(1), target.reshape((1,) if shape == input.shape and least < 0 else ())
     classes = input.shape[-1]
-    examined(target, _check_labels, op, classes, least)
+    examined_where_near(target, _check_labels, op, classes, least)
     return input, target
 
 

@@ -8,7 +8,7 @@ import numpy
 
 from flambeau.autograd.grad_mode import no_grad
 from flambeau.dtypes import INTEGER, int64
-from flambeau.nn.functional._values import examined
+from flambeau.nn.functional._values import examined_where_near
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
 
@@ -25,7 +25,7 @@ def _row_indices(op: str, input: Tensor, rows: int) -> Tensor:
                 f"but got {input._dtype.name} instead"
             )
         input = input.to(int64)
-    examined(input, _check_indices, op, rows)
+    examined_where_near(input, _check_indices, op, rows)
     return input
 
 

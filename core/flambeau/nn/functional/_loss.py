@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.autograd.grad_mode import no_grad
 from flambeau.nn.functional._reduction import reduction_of
-from flambeau.nn.functional._values import examined
+from flambeau.nn.functional._values import examined_where_near
 from flambeau.ops.call import TENSORS
 from flambeau.ops.loss import reduce as reduce_loss
 from flambeau.ops.spec import broadcast_shapes
@@ -131,7 +131,7 @@ def binary_cross_entropy(
             f"binary_cross_entropy: Using a target size ({list(target.shape)}) that is different to the input size "
             f"({list(input.shape)}) is deprecated. Please ensure they have the same size."
         )
-    examined(input, _check_probabilities)
+    examined_where_near(input, _check_probabilities)
     if weight is None:
         return TENSORS.binary_cross_entropy(input, target, reduction)
     return reduce_loss(TENSORS, TENSORS.binary_cross_entropy(input, target, "none") * weight, reduction)

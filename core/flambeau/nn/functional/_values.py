@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.tensor import Tensor, everywhere
+from flambeau.tensor import Tensor, examined
 
 
-def examined(tensor: Tensor, look: Callable[..., Any], *args: Any) -> Any:
-    """``look(values, *args)`` with the values as a NumPy array; None where reading them would stall the device.
-
-    Args:
-        look: refuses wrong values by raising; what it returns depends on little, and compares with ``==``.
-    """
-    if tensor._device.type != "cpu":
-        return None
-    tensor = everywhere(tensor)
-    return look(tensor._device.backend.to_numpy(tensor._array), *args)  # type: ignore[union-attr]
+def examined_where_near(tensor: Tensor, look: Callable[..., Any], *args: Any) -> Any:
+    """:func:`flambeau.tensor.examined`; None where reading the values would stall the device."""
+    return examined(tensor, look, *args) if tensor._device.type == "cpu" else None
