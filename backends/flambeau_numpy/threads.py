@@ -42,6 +42,8 @@ def over_parts(work: Callable[[slice], None], size: int, step: int, width: int =
 
     A row has ``width`` elements. The order is open. What ``work`` raises is raised here.
     """
+    if size <= step:
+        return work(slice(0, size)) if size else None
     starts = iter(range(0, size, step))
 
     def take() -> None:
