@@ -59,6 +59,10 @@ def threshold_backward(g: Array, input: Array, threshold: float) -> Array:
     integer = _INTEGER_OF_SIZE.get(g.dtype.itemsize)
     if not g.shape or g.dtype.kind != "f" or integer is None or input.shape != g.shape or input.dtype != g.dtype:
         return numpy.where(numpy.less_equal(input, threshold), numpy.zeros((), g.dtype), g)
+    if input.size < PARALLEL:
+        mask = numpy.less_equal(input, threshold).astype(integer)
+        numpy.subtract(mask, 1, mask)
+        return numpy.bitwise_and(g.view(integer), mask, mask).view(g.dtype)
     out = numpy.empty(g.shape, integer)
     given, x = numpy.ascontiguousarray(g).reshape(-1).view(integer), numpy.ascontiguousarray(input).reshape(-1)
     target = out.reshape(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,10 @@ Array = Any
 _PART = 1 << 17
 
 
+def _generator(seed: int, offset: int) -> numpy.random.Generator:
+    return numpy.random.Generator(numpy.random.Philox(counter=offset, key=seed))
+
+
 def random_uniform(size: tuple[int, ...], dtype: Any, seed: int, offset: int, device: Any = None) -> Array:
     """Numbers uniform in [0, 1) from the words of Philox 4x64-10 with the key ``seed``, from block ``offset`` on.
 
@@ -22,15 +27,17 @@ def random_uniform(size: tuple[int, ...], dtype: Any, seed: int, offset: int, de
     the top 24 of a half word, the low half first); for the 16-bit types fewer of those 24 bits are kept.
     """
     drawn: Any = numpy.float64 if dtype.name == "float64" else numpy.float32
-    values = numpy.empty(size, drawn)
-    flat = values.reshape(-1)
-    a_block = 32 // values.itemsize  # four words
+    if math.prod(size) <= _PART:
+        values = _generator(seed, offset).random(size, drawn)
+    else:
+        values = numpy.empty(size, drawn)
+        flat = values.reshape(-1)
+        a_block = 32 // values.itemsize  # four words
 
-    def work(part: slice) -> None:
-        generator = numpy.random.Generator(numpy.random.Philox(counter=offset + part.start // a_block, key=seed))
-        generator.random(dtype=drawn, out=flat[part])
+        def work(part: slice) -> None:
+            _generator(seed, offset + part.start // a_block).random(dtype=drawn, out=flat[part])
 
-    over_parts(work, flat.size, _PART)
+        over_parts(work, flat.size, _PART)
     if dtype.name in ("float64", "float32"):
         return values
     steps = 2048.0 if dtype.name == "float16" else 256.0

@@ -42,6 +42,10 @@ def over_parts(work: Callable[[slice], None], size: int, step: int, width: int =
 
     A row has ``width`` elements. The order is open. What ``work`` raises is raised here.
     """
+    if size <= step:
+        if size:
+            work(slice(0, size))
+        return
     starts = iter(range(0, size, step))
 
     def take() -> None:
@@ -52,7 +56,8 @@ def over_parts(work: Callable[[slice], None], size: int, step: int, width: int =
     if size * width >= PARALLEL and not _here.at_work:
         threads = min(worker_threads(), -(-size // step))
     if threads <= 1:
-        return take()
+        take()
+        return
 
     def take_alone() -> None:
         _here.at_work = True
@@ -66,4 +71,6 @@ def over_parts(work: Callable[[slice], None], size: int, step: int, width: int =
         take_alone()
     finally:
         for other in others:
-            other.result()
+            other.exception()  # waits, so that nobody writes into the arrays any more
+    for other in others:
+        other.result()

@@ -57,6 +57,12 @@ def worker_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def keep_to_one_thread() -> None:
+    """Have :func:`worker_threads` say 1 in this process, which is one of several that share the CPUs."""
+    global _threads
+    _threads = 1
+
+
 def set_num_threads(int: int) -> None:
     """Let the array library of the CPU, and kernels beside it, use so many threads for one operation.
 

@@ -214,18 +214,19 @@ def test_gather_of_a_single_number() -> None:
     assert K["gather"](numpy.array(7.0), 0, numpy.array([0])).tolist() == [7.0]
 
 
-def test_embedding_and_its_gradient() -> None:
-    weight = RNG.standard_normal((6, 3)).astype("float32")
+@pytest.mark.parametrize("width", [1, 3, 700])
+def test_embedding_and_its_gradient(width: int) -> None:
+    weight = RNG.standard_normal((6, width)).astype("float32")
     indices = numpy.array([[0, 5], [5, 2]])
     numpy.testing.assert_array_equal(K["embedding"](weight, indices), weight[indices])
-    g = RNG.standard_normal((2, 2, 3)).astype("float32")
+    g = RNG.standard_normal((2, 2, width)).astype("float32")
     found = K["embedding_backward"](g, indices, 6, None)
-    expected = numpy.zeros((6, 3))
+    expected = numpy.zeros((6, width))
     for place in numpy.ndindex(indices.shape):
         expected[indices[place]] += g[place]
     numpy.testing.assert_allclose(found, expected, rtol=1e-6)
     numpy.testing.assert_array_equal(K["embedding_backward"](g, indices, 6, 5)[5], 0)
-    assert K["embedding_backward"](numpy.zeros((0, 3)), numpy.zeros(0, int), 6, None).shape == (6, 3)
+    assert K["embedding_backward"](numpy.zeros((0, width)), numpy.zeros(0, int), 6, None).shape == (6, width)
 
 
 def test_nonzero() -> None:

@@ -138,6 +138,20 @@ def test_activations(threads: Callable[[int], None], call: tuple[Any, ...]) -> N
     numpy.testing.assert_allclose(found[[0, 299, 599]], numpy.concatenate(rows), rtol=1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_gradient_of_cross_entropy(threads: Callable[[int], None], reduction: str) -> None:
+    scores = RNG.standard_normal((1000, 300))
+    target = RNG.integers(0, 300, 1000)
+    g = numpy.float64(2) if reduction == "mean" else RNG.random(1000)
+    _, log_probs = K["cross_entropy"](scores, target)
+    settings = log_probs, target, None, reduction, -100, 0.0
+    found = same_for_any_number(threads, lambda: K["cross_entropy_backward"](g, *settings))
+    shares = numpy.exp(scores) / numpy.exp(scores).sum(1, keepdims=True)
+    shares[numpy.arange(1000), target] -= 1
+    expected = shares * (g / 1000 if reduction == "mean" else g[:, None])
+    numpy.testing.assert_allclose(found, expected, 1e-9, 1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums(threads: Callable[[int], None], dtype: str) -> None:
     x = RNG.standard_normal((700, 600)).astype(dtype)

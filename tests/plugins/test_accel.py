@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import platform
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -276,28 +272,7 @@ def test_max_pool_passes_on_what_is_not_finite(value: float) -> None:
         KERNELS["max_pool"](refuse, x, (2, 2), (2, 2), (0, 0), (1, 1), False)
 
 
-# -- the whole ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_kit_holds_with_every_call_accelerated(tmp_path: Path) -> None:
-    """The conformance kit with all thresholds at 0, on the ops that the accelerator has kernels for."""
-    (tmp_path / "however_small.py").write_text(
-        "from flambeau_accel import activation, matmul, normalization, pooling\n"
-        "for theme in (activation, matmul, normalization, pooling):\n    theme.WORTHWHILE = 0\n"
-    )
-    names = ["softmax", "gelu", "leaky", "norm", "conv", "pool", "matmul", "linear", "attention", "layer"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "however_small", "--pyargs", "flambeau.testing"]
-    command += ["--device", "cpu", "--dtype", "float32", "-p", "no:cacheprovider", "-k", " or ".join(names)]
-    path = ":".join([str(tmp_path), *[p for p in sys.path if p]])
-    done = subprocess.run(command, capture_output=True, text=True, env={**_environment(), "PYTHONPATH": path})
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+# -- plans -------------------------------------------------------------------------------------------------------------
 
 
 def test_threads_have_plans_of_their_own() -> None:
@@ -323,45 +298,3 @@ def test_a_refused_call_names_itself() -> None:
     runtime = primitive._local.runtime
     with pytest.raises(primitive.OneDNNError, match="dnnl_memory_desc_create_with_strides: invalid arguments"):
         primitive.Layout.of(runtime, (2, -3), numpy.dtype(numpy.float32), (1, 1))
-
-
-def test_plugins_can_be_left_out() -> None:
-    code = "import flambeau, flambeau.dispatch as d; print(d.kernel_origins('cpu')['convolution'])"
-    for disabled, origin in (("", "accel"), ("accel", "numpy")):
-        environment = {**_environment(), "FLAMBEAU_DISABLE_PLUGINS": disabled}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        assert done.stdout.strip() == origin, done.stderr
-
-
-_FAULTS = """
-import resource, flambeau
-x = flambeau.ones(12 << 20)
-for _ in range(3):
-    y = x + 1
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    y = x + 1
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_large_arrays_find_the_memory_of_those_before_them() -> None:
-    """20 sums of 48 MB fault a page for each 4 KB (or 2 MB, with huge pages) of them, or hardly any."""
-    faults = []
-    for keep in ("1", "0"):
-        environment = {**_environment(), "FLAMBEAU_KEEP_MEMORY": keep}
-        done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, env=environment)
-        faults.append(int(done.stdout))
-    assert faults[0] < 20, faults
-    assert faults[1] >= 20 * 24, faults
-
-
-def test_settings_of_the_c_library_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flambeau_accel import memory
-
-    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
-    for name, value in (("MALLOC_TRIM_THRESHOLD_", "100"), ("GLIBC_TUNABLES", "x"), ("FLAMBEAU_KEEP_MEMORY", "0")):
-        with monkeypatch.context() as patch:
-            patch.setenv(name, value)
-            assert memory.keep() is False

@@ -16,6 +16,7 @@ import numpy
 import pytest
 
 import flambeau
+from flambeau import settings
 from flambeau.utils.data import (
     DataLoader,
     Dataset,
@@ -67,6 +68,12 @@ class Streamed(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.function())
+
+
+def test_kernels_stay_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_threads", 3)
+    assert list(forked(Mapped(4, lambda _: settings.worker_threads()), batch_size=None)) == [1, 1, 1, 1]
+    assert settings.worker_threads() == 3
 
 
 # -- what comes, and in which order ------------------------------------------------------------------------------

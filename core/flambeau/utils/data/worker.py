@@ -193,9 +193,11 @@ def main(setup: Setup, connection: Connection) -> None:
 
     import pickle
 
+    from flambeau.settings import keep_to_one_thread
     from flambeau.utils.data import seeds
     from flambeau.utils.data.shared_memory import Sender
 
+    keep_to_one_thread()
     global _info, _sender
     _sender = sender = Sender(connection)
     where = f"in DataLoader worker process {setup.id}"
