@@ -88,8 +88,8 @@ class CUDAGraph:
             raise RuntimeError("capture_begin: the default stream cannot be captured; capture on another, see graph()")
         self._pool = self._runtime.new_pool() if pool is None else pool
         self._state = random.get_rng_state().tolist()
-        self._watch = optimizers.register_optimizer_step_post_hook(_refuse_counting)
         self._runtime.begin_capture(self._where.index or 0, stream._raw, self._pool, capture_error_mode)
+        self._watch = optimizers.register_optimizer_step_post_hook(_refuse_counting)
         self._stream = stream
 
     def capture_end(self) -> None:
@@ -214,7 +214,8 @@ def make_graphed_callables(
     """Modules or functions whose forward and backward passes are replays of graphs (``torch.cuda``).
 
     A graphed module takes part in training as before: gradients flow through it, its parameters have theirs. It is
-    itself, with another ``forward``, which is the old one again in the other of ``train()`` and ``eval()``.
+    itself, with another ``forward``, which is the old one again in the other of ``train()`` and ``eval()``. What a call
+    returns is overwritten by the next call.
 
     Args:
         callables: a module or a function of tensors, or a tuple of them in the order in which they will run.
@@ -334,6 +335,7 @@ class _Graphed:
                     if static is not None:
                         _refill(static, given)
                 graphed.backward_graph.replay()
+                # `.grad` becomes a copy of each: the engine takes no array over that others know.
                 return tuple([None if gradient is None else gradient.detach() for gradient in graphed.gradients])
 
         parameters = self.inputs[self.taken :]

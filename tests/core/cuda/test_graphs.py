@@ -117,6 +117,30 @@ def test_graphed_callables_train(toy: Any, wrap: Callable[[Any], Any]) -> None:
             numpy.testing.assert_allclose(mine.detach().cpu(), other.detach().cpu(), rtol=1e-5)
 
 
+def test_gradients_add_up_over_passes(toy: Any) -> None:
+    net, twin = model(), model()
+    cuda.make_graphed_callables(net, (flambeau.randn(4, 3, device="cuda"),))
+    for _ in range(3):
+        x = flambeau.randn(4, 3, device="cuda")
+        for m in (net, twin):
+            m(x).square().sum().backward()
+    for mine, other in zip(net.parameters(), twin.parameters(), strict=True):
+        numpy.testing.assert_allclose(mine.grad.cpu(), other.grad.cpu(), rtol=1e-5)
+
+
+def test_a_capture_that_cannot_begin_leaves_nothing(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+
+    monkeypatch.setattr(toy, "begin_capture", refuse)
+    with pytest.raises(RuntimeError, match="cudaErrorStreamCaptureUnsupported"), cuda.graph(cuda.CUDAGraph()):
+        pass
+    assert cuda.current_stream() == cuda.default_stream()
+    optimizer = flambeau.optim.Adam([nn.Parameter(flambeau.ones(1))])
+    optimizer.param_groups[0]["params"][0].sum().backward()
+    optimizer.step()  # nobody looks after it any more
+
+
 def test_a_graphed_module_in_the_other_mode_runs_as_before(toy: Any) -> None:
     net = model()
     cuda.make_graphed_callables(net, (flambeau.randn(4, 3, device="cuda"),))
