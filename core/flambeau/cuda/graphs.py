@@ -9,9 +9,9 @@
     captured.replay()                      # `output` holds the result for `batch`
 
 A replay does what was noted with the same memory and the same numbers: what Python decided during the capture stays
-decided. So a graph whose work draws random numbers, or counts an optimizer's steps, is refused here: it would draw the
-same numbers, and count the same step, in every replay. PyTorch keeps these on the device; here :func:`graph` is for
-inference, and :func:`make_graphed_callables` for a model's forward and backward passes.
+decided. So a graph whose work draws random numbers is refused here, since it would draw the same in every replay
+(PyTorch keeps their state on the device), and so is one in which an optimizer counts its steps, unless it counts them
+on the device: Adam and AdamW with ``capturable=True``. A learning rate is the one of the capture.
 """
 
 from __future__ import annotations
@@ -139,10 +139,10 @@ class CUDAGraph:
 
 
 def _refuse_counting(optimizer: Any, args: Any, kwargs: Any) -> None:
-    if any("step" in state for state in optimizer.state.values()):
+    if any("step" in state and not isinstance(state["step"], Tensor) for state in optimizer.state.values()):
         raise RuntimeError(
             f"{type(optimizer).__name__}.step: it counts its steps, and in a graph the count stands still; call step() "
-            "after replay()"
+            "after replay(), or take Adam or AdamW with capturable=True"
         )
 
 
