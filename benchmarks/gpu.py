@@ -39,6 +39,8 @@ ROOT = HERE.parent
 PARTS = ("tests", "demo", "steps", "kit", "sanitizer")
 MEASURED_SECONDS = 3.0
 LEFT_OUT = "left out: "
+#: What the libraries of another machine warn of is no error of ours.
+QUIET = ("-q", "-p", "no:cacheprovider", "-W", "default")
 
 
 # -- the process of one library --------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Run:
         if self.device.startswith("cuda"):
             names.append("tests/backends/on_cuda")
         only = ["-k", "lenet"] if self.tiny else []
-        return self.call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names, *only, share=0.3)
+        return self.call(sys.executable, "-m", "pytest", *QUIET, *names, *only, share=0.3)
 
     def run_demo(self) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +231,7 @@ class Run:
         return found
 
     def _kit(self, *options: str) -> list[str]:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "flambeau.testing"]
+        command = [sys.executable, "-m", "pytest", *QUIET, "--pyargs", "flambeau.testing"]
         return [*command, "--device", self.device, "--quick", *options]
 
 

@@ -28,7 +28,6 @@ from flambeau import cpu as cpu
 from flambeau import creation as creation
 from flambeau import cuda as cuda
 from flambeau import determinism as determinism
-from flambeau import device_runtime as device_runtime
 from flambeau import devices as devices
 from flambeau import dispatch as dispatch
 from flambeau import distributions as distributions

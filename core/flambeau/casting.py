@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch, dtypes
-from flambeau.device_runtime import DeviceRuntime
 from flambeau.devices import device
 from flambeau.dispatch import load
 from flambeau.dtypes import dtype
 from flambeau.layouts import formatted, memory_format
 from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from flambeau.device_runtime import DeviceRuntime
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -13,16 +13,18 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import devices
-from flambeau.device_runtime import DeviceRuntime
 from flambeau.devices import device
 from flambeau.dtypes import USUAL, dtype
 from flambeau.offers import check_backend, check_offer, warn_of_ties, warn_of_unknown
 from flambeau.ops.declare import OPS, Op
 
 __all__ = ["Backend", "available", "backends", "kernel_origins", "over"]
+
+if TYPE_CHECKING:
+    from flambeau.device_runtime import DeviceRuntime
 
 Kernel = Callable[..., Any]
 

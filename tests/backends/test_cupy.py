@@ -164,6 +164,15 @@ print("held", flambeau.cuda.max_memory_allocated())
 
 
 @needs_compiler
+def test_the_page_on_cuda_runs_there_too() -> None:
+    root = HERE.parents[1]
+    made = python(
+        "-W", "error", str(root / "tests/docs/run_page.py"), str(root / "docs/cuda.md"), CUPY_ON_CPU_DEVICES="2"
+    )
+    assert made.returncode == 0, made.stderr
+
+
+@needs_compiler
 def test_a_part_of_the_conformance_kit() -> None:
     """Kernels against decompositions, refusals, views, in-place forms; the whole kit takes a quarter of an hour."""
     chosen = "test_overrides or test_errors or test_random or test_inplace or test_views"

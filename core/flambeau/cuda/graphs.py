@@ -9,9 +9,9 @@
     captured.replay()                      # `output` holds the result for `batch`
 
 A replay does what was noted with the same memory and the same numbers: what Python decided during the capture stays
-decided. So a graph whose work draws random numbers, or counts an optimizer's steps, is refused here: it would draw the
-same numbers, and count the same step, in every replay. PyTorch keeps these on the device; here :func:`graph` is for
-inference, and :func:`make_graphed_callables` for a model's forward and backward passes.
+decided. So a graph whose work draws random numbers is refused here, since it would draw the same in every replay
+(PyTorch keeps their state on the device), and so is one in which an optimizer counts its steps, unless it counts them
+on the device: Adam and AdamW with ``capturable=True``. A learning rate is the one of the capture.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class CUDAGraph:
             raise RuntimeError("capture_begin: the default stream cannot be captured; capture on another, see graph()")
         self._pool = self._runtime.new_pool() if pool is None else pool
         self._state = random.get_rng_state().tolist()
-        self._watch = optimizers.register_optimizer_step_post_hook(_refuse_counting)
         self._runtime.begin_capture(self._where.index or 0, stream._raw, self._pool, capture_error_mode)
+        self._watch = optimizers.register_optimizer_step_post_hook(_refuse_counting)
         self._stream = stream
 
     def capture_end(self) -> None:
@@ -139,10 +139,10 @@ class CUDAGraph:
 
 
 def _refuse_counting(optimizer: Any, args: Any, kwargs: Any) -> None:
-    if any("step" in state for state in optimizer.state.values()):
+    if any("step" in state and not isinstance(state["step"], Tensor) for state in optimizer.state.values()):
         raise RuntimeError(
             f"{type(optimizer).__name__}.step: it counts its steps, and in a graph the count stands still; call step() "
-            "after replay()"
+            "after replay(), or take Adam or AdamW with capturable=True"
         )
 
 
@@ -214,7 +214,8 @@ def make_graphed_callables(
     """Modules or functions whose forward and backward passes are replays of graphs (``torch.cuda``).
 
     A graphed module takes part in training as before: gradients flow through it, its parameters have theirs. It is
-    itself, with another ``forward``, which is the old one again in the other of ``train()`` and ``eval()``.
+    itself, with another ``forward``, which is the old one again in the other of ``train()`` and ``eval()``. What a call
+    returns is overwritten by the next call.
 
     Args:
         callables: a module or a function of tensors, or a tuple of them in the order in which they will run.
@@ -334,6 +335,7 @@ class _Graphed:
                     if static is not None:
                         _refill(static, given)
                 graphed.backward_graph.replay()
+                # `.grad` becomes a copy of each: the engine takes no array over that others know.
                 return tuple([None if gradient is None else gradient.detach() for gradient in graphed.gradients])
 
         parameters = self.inputs[self.taken :]

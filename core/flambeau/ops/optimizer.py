@@ -6,6 +6,7 @@ other optimizers' steps are in :mod:`flambeau.ops.optimizer_adaptive` and :mod:`
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from flambeau.ops.declare import composite
@@ -89,7 +90,7 @@ def adam_step(
         params, grads: arrays of equal shapes; ``params`` are changed.
         exp_avgs, exp_avg_sqs: ``m`` and ``v``; changed.
         max_exp_avg_sqs: the largest ``v`` so far, which takes the place of ``v`` with ``amsgrad``; otherwise empty.
-        steps: ``t`` for each parameter, 1 in the first step.
+        steps: ``t`` for each parameter, 1 in the first step. (The decomposition takes arrays of one element too.)
         decoupled: multiply the parameters with ``1 - lr * weight_decay`` instead of adding to the gradient.
     """
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
@@ -107,10 +108,20 @@ def adam_step(
         if amsgrad:
             xp.assign(max_exp_avg_sqs[i], xp.maximum(max_exp_avg_sqs[i], square))
             square = max_exp_avg_sqs[i]
-        correction1 = 1 - beta1 ** steps[i]
-        correction2 = 1 - beta2 ** steps[i]
-        denominator = xp.add(xp.div(xp.sqrt(square), correction2**0.5), eps)
-        xp.sub_(param, xp.mul(xp.div(average, denominator), lr / correction1))
+        if hasattr(steps[i], "shape"):
+            correction1, correction2 = correction(xp, beta1, steps[i]), correction(xp, beta2, steps[i])
+            denominator = xp.add(xp.sqrt(xp.div(square, correction2)), eps)
+            xp.sub_(param, xp.mul(xp.div(xp.div(average, denominator), correction1), lr))
+        else:
+            correction1 = 1 - beta1 ** steps[i]
+            correction2 = 1 - beta2 ** steps[i]
+            denominator = xp.add(xp.div(xp.sqrt(square), correction2**0.5), eps)
+            xp.sub_(param, xp.mul(xp.div(average, denominator), lr / correction1))
+
+
+def correction(xp: Any, beta: Number, step: Any) -> Any:
+    """``1 - beta^t`` for a step that is counted on the device."""
+    return xp.neg(xp.expm1(xp.mul(step, math.log(beta)))) if beta else 1.0
 
 
 def descent(xp: Any, param: Any, grad: Any, weight_decay: Number, maximize: bool) -> Any:

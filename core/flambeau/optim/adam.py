@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau.ops.declare import OPS
 from flambeau.optim.optimizer import Optimizer, evaluate, refuse_differentiable, scalar
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ class Adam(Optimizer):
         amsgrad: use the largest ``v`` so far in its place (Reddi et al., 2018).
         maximize: go up instead of down.
         decoupled_weight_decay: decay the weights as :class:`AdamW` does.
-        foreach, capturable, fused: accepted for PyTorch's sake; a step is always one op a device.
+        foreach, fused: accepted for PyTorch's sake; a step is always one op a device.
+        capturable: count the steps on the device, where it has streams, so that :func:`flambeau.cuda.graph` may capture
+            them; slower than a plain step outside of a graph.
         differentiable: not supported.
 
     Raises:
@@ -114,7 +117,10 @@ class Adam(Optimizer):
             state = all_state[param]
             if not state:
                 self._init_state(state, param, amsgrad)
-            step = state["step"] = state["step"] + 1.0
+            if group["capturable"] and param._device.backend.runtime is not None:
+                step = _counted_there(state, param)
+            else:
+                step = state["step"] = state["step"] + 1.0
             lists = calls.get(param._device)
             if lists is None:
                 lists = calls[param._device] = ([], [], [], [], [], [])
@@ -145,7 +151,10 @@ class Adam(Optimizer):
             group["decoupled_weight_decay"],
         )
         for device, lists in calls.items():
-            device.xp.adam_step(*lists, *options)
+            if hasattr(lists[5][0], "shape"):
+                OPS["adam_step"].body(device.xp, *lists, *options)
+            else:
+                device.xp.adam_step(*lists, *options)
 
     def _init_state(self, state: dict[str, Any], param: Tensor, amsgrad: bool) -> None:
         state["step"] = 0.0
@@ -154,6 +163,14 @@ class Adam(Optimizer):
             state["exp_avg_sq"] = flambeau.zeros_like(param)
             if amsgrad:
                 state["max_exp_avg_sq"] = flambeau.zeros_like(param)
+
+
+def _counted_there(state: dict[str, Any], param: Tensor) -> Any:
+    """The number of the step as a raw array on the parameter's device, after one more has been counted."""
+    step = state["step"]
+    if not isinstance(step, Tensor):  # the first step, or the first after loading
+        step = state["step"] = flambeau.full((), step, dtype=flambeau.float32, device=param._device)
+    return param._device.xp.add_(step._array, 1.0)
 
 
 def _check_tensor_options(lr: float | Tensor, betas: tuple[float | Tensor, ...], foreach: bool) -> None:

@@ -301,6 +301,25 @@ def test_memory_of_a_graph_is_its_own() -> None:
     assert output.item() == 8000  # the memory outlives the graph
 
 
+def test_steps_that_are_counted_on_the_device() -> None:
+    """In a graph where there is a GPU; the stand-in takes the steps as they come."""
+    parameters = [flambeau.nn.Parameter(flambeau.arange(6.0, device="cuda").reshape(2, 3)) for _ in range(2)]
+    optimizers = [flambeau.optim.AdamW([p], lr=0.1, capturable=i == 0) for i, p in enumerate(parameters)]
+    for parameter in parameters:
+        parameter.grad = flambeau.linspace(-1, 1, 6, device="cuda").reshape(2, 3)
+    for optimizer in optimizers:
+        optimizer.step()
+    captured = cuda.CUDAGraph()
+    if not STAND_IN:
+        with cuda.graph(captured):
+            optimizers[0].step()
+    for _ in range(4):
+        captured.replay() if not STAND_IN else optimizers[0].step()
+        optimizers[1].step()
+    numpy.testing.assert_allclose(parameters[0].detach().cpu(), parameters[1].detach().cpu(), rtol=1e-5)
+    assert optimizers[0].state[parameters[0]]["step"].item() == 5
+
+
 def test_what_waits_cannot_be_captured() -> None:
     x = flambeau.ones(3, device="cuda")
     with pytest.raises(RuntimeError, match="[Cc]aptur"), cuda.graph(cuda.CUDAGraph()):

@@ -58,6 +58,41 @@ def test_steps_without_a_count_can_be_captured(toy: Any) -> None:
         numpy.testing.assert_allclose(mine.detach().cpu(), other.detach().cpu(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("make", [
+    lambda p: flambeau.optim.Adam(p, lr=0.01, capturable=True),
+    lambda p: flambeau.optim.AdamW(p, lr=0.01, weight_decay=0.1, betas=(0.0, 0.99), amsgrad=True, capturable=True),
+])  # fmt: skip
+def test_adam_counts_its_steps_in_a_graph(toy: Any, make: Any) -> None:
+    net, twin = model(), model()
+    x = flambeau.randn(4, 3, device="cuda")
+    mine = make(net.parameters())
+    plain = make(twin.parameters())
+    plain.param_groups[0]["capturable"] = False
+
+    def step(m: nn.Module, optimizer: Any) -> None:
+        optimizer.zero_grad(set_to_none=False)
+        m(x).square().sum().backward()
+        optimizer.step()
+
+    for m, optimizer in ((net, mine), (twin, plain)):
+        step(m, optimizer)
+    assert plain.state[next(twin.parameters())]["step"] == 1.0
+    captured = cuda.CUDAGraph()
+    with cuda.graph(captured):
+        step(net, mine)  # the toy computes while it notes
+    step(twin, plain)
+    for _ in range(5):
+        captured.replay()
+        step(twin, plain)
+    assert mine.state[next(net.parameters())]["step"].item() == plain.state[next(twin.parameters())]["step"] == 7
+    for one, other in zip(net.parameters(), twin.parameters(), strict=True):
+        numpy.testing.assert_allclose(one.detach().cpu(), other.detach().cpu(), rtol=1e-5, atol=1e-6)
+    mine.load_state_dict(plain.state_dict())  # with the steps as numbers
+    mine.param_groups[0]["capturable"] = True
+    step(net, mine)
+    assert mine.state[next(net.parameters())]["step"].item() == 8
+
+
 def test_what_would_stand_still_is_refused(toy: Any) -> None:
     x = flambeau.ones(3, device="cuda")
     refused = r"capture_end: random numbers were drawn \(dropout\?\)"
@@ -115,6 +150,30 @@ def test_graphed_callables_train(toy: Any, wrap: Callable[[Any], Any]) -> None:
                 results[-1] += [p.grad for p in (net if m is graphed else twin).parameters()]
         for mine, other in zip(*results, strict=False):
             numpy.testing.assert_allclose(mine.detach().cpu(), other.detach().cpu(), rtol=1e-5)
+
+
+def test_gradients_add_up_over_passes(toy: Any) -> None:
+    net, twin = model(), model()
+    cuda.make_graphed_callables(net, (flambeau.randn(4, 3, device="cuda"),))
+    for _ in range(3):
+        x = flambeau.randn(4, 3, device="cuda")
+        for m in (net, twin):
+            m(x).square().sum().backward()
+    for mine, other in zip(net.parameters(), twin.parameters(), strict=True):
+        numpy.testing.assert_allclose(mine.grad.cpu(), other.grad.cpu(), rtol=1e-5)
+
+
+def test_a_capture_that_cannot_begin_leaves_nothing(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+
+    monkeypatch.setattr(toy, "begin_capture", refuse)
+    with pytest.raises(RuntimeError, match="cudaErrorStreamCaptureUnsupported"), cuda.graph(cuda.CUDAGraph()):
+        pass
+    assert cuda.current_stream() == cuda.default_stream()
+    optimizer = flambeau.optim.Adam([nn.Parameter(flambeau.ones(1))])
+    optimizer.param_groups[0]["params"][0].sum().backward()
+    optimizer.step()  # nobody looks after it any more
 
 
 def test_a_graphed_module_in_the_other_mode_runs_as_before(toy: Any) -> None:
