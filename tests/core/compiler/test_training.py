@@ -221,6 +221,24 @@ def test_a_state_that_is_loaded() -> None:
     assert run(True) == run(False)
 
 
+def test_a_state_that_is_made_in_each_call() -> None:
+    weight = nn.Parameter(flambeau.ones(2))
+    optimizer = optim.Adam([weight])
+
+    @flambeau.compile(options={"recompile_limit": 3})
+    def step() -> None:
+        optimizer.zero_grad()
+        weight.sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        optimizer.state.clear()
+        step()
+    optimizer.state.clear()
+    with pytest.warns(UserWarning, match="an optimizer's state is made anew in each call"):
+        step()
+
+
 def test_the_loss_is_done_with() -> None:
     """As ever, what a backward pass went through cannot be gone through again."""
     weight = nn.Parameter(flambeau.ones(3))
