@@ -151,8 +151,8 @@ class CompiledFunction:
         if recorder.reason is not None:
             return None, None
         found = Recording(
-            source, arguments, environment, list(witness.entries.values()), recorder.conditions, recorder.calls,
-            list(recorder.held.values()), results, backward, recorder.has_backward,
+            source, arguments, environment, list(witness.entries.values()), recorder.conditions, recorder.numbers,
+            recorder.calls, list(recorder.held.values()), results, backward, recorder.has_backward,
         )  # fmt: skip
         return replay_of(found, self._passes), None
 
