@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.compiler._witness import NUMBERS
+from flambeau.compiler._witness import COMPARED
 from flambeau.tensor import Tensor, refresh
 
 _CONTAINERS = (list, tuple, dict, OrderedDict)
@@ -70,4 +70,4 @@ class Arguments:
 
     def objects(self) -> list[Any]:
         """The leaves that are neither tensors nor numbers."""
-        return [leaf.value for leaf in self.others if not isinstance(leaf.value, (bool, type(None), *NUMBERS))]
+        return [leaf.value for leaf in self.others if not isinstance(leaf.value, (bool, type(None), *COMPARED))]

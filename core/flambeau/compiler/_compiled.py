@@ -22,8 +22,10 @@ from flambeau.compiler._results import Results
 from flambeau.compiler._source import MISS, Source
 from flambeau.compiler._witness import Entry, Witness
 
-#: How many recordings a function may have, and how many calls may go by that settle something first.
+#: How many recordings a function may have, unless told otherwise.
 RECOMPILE_LIMIT = 8
+# How many calls may assign to something that is there: a cache is filled once, a counter in each.
+_ASSIGNMENTS = 2
 
 
 class CompiledFunction:
@@ -73,8 +75,9 @@ class CompiledFunction:
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        module, name = self._function.__module__, self._function.__qualname__
-        found: Any = sys.modules.get(module)
+        module = getattr(self._function, "__module__", None)
+        name: str = getattr(self._function, "__qualname__", None) or type(self._function).__qualname__
+        found: Any = sys.modules.get(str(module))
         for part in name.split("."):
             found = getattr(found, part, None)
         if found is not self:
@@ -130,7 +133,7 @@ class CompiledFunction:
         result: Any,
     ) -> tuple[Replay | None, Entry | None]:
         """The replay, or None where the recording is no example for others: the entry that was assigned to."""
-        entry = witness.assigned()
+        entry = None if witness.unsettled else witness.assigned()
         if entry is not None or witness.unsettled:
             return None, entry
         changed = environment.changed()
@@ -148,17 +151,18 @@ class CompiledFunction:
         if recorder.reason is not None:
             return None, None
         found = Recording(
-            source, arguments, environment, list(witness.entries.values()), recorder.conditions, recorder.calls,
-            list(recorder.held.values()), results, backward, recorder.has_backward,
+            source, arguments, environment, list(witness.entries.values()), recorder.conditions, recorder.numbers,
+            recorder.calls, list(recorder.held.values()), results, backward, recorder.has_backward,
         )  # fmt: skip
         return replay_of(found, self._passes), None
 
     def _wait(self, entry: Entry | None) -> None:
         """The call has made something that the next ones find: record one of those."""
         self._unsettled += 1
-        if self._unsettled > 2 and entry is not None:
-            reason = f"{_described(entry)} is assigned to"
-            self._refuse(reason)
+        if entry is not None and self._unsettled > _ASSIGNMENTS:
+            self._refuse(f"{_described(entry)} is assigned to")
+        elif self._unsettled > self._limit:
+            self._refuse("an optimizer's state is made anew in each call")
 
     def _refuse(self, reason: str) -> None:
         """From now on the function runs as it is where no recording fits."""

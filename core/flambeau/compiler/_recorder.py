@@ -98,6 +98,8 @@ class Recorder:
     Attributes:
         calls: what ran, in order.
         held: the tensors from before the recording, by identity.
+        conditions: what expressions have to give in a replay.
+        numbers: the items of dictionaries that have to be numbers of the same type.
         reason, place: why the recording ended early, and at which line of the program; None when it did not.
         depth: above 0 inside of what is recorded as a whole.
         has_backward: whether a backward pass ran.
@@ -109,6 +111,7 @@ class Recorder:
         self.held: dict[int, Held] = {}
         self.draws: list[Draw] = []
         self.conditions: list[tuple[Expression, Any]] = []
+        self.numbers: list[tuple[dict[Any, Any], Any]] = []
         self.reason: str | None = None
         self.place: str | None = None
         self.depth = 0
@@ -117,6 +120,7 @@ class Recorder:
         self._values: dict[int, tuple[Any, Value]] = {}
         self._memories: dict[int, tuple[Any, int]] = {}
         self._count = 0
+        self._watched: list[Any] = []
         self._disturbed = False  # whether something ran that may have changed Python's numbers
 
     # -- on and off ------------------------------------------------------------------------------------------------
@@ -125,7 +129,7 @@ class Recorder:
     def at_work(self) -> Iterator[None]:
         """Record what runs inside of the block, in this thread."""
         global active
-        watched: list[Any] = []
+        watched = self._watched
         stand_around(self._wrap)
         active = self
         try:
@@ -239,6 +243,8 @@ class Recorder:
     def _run(
         self, backend: Backend, name: str, op: Op, in_place: bool, kernel: Kernel, args: Any, keywords: dict[str, Any]
     ) -> Any:
+        if not any(backend is watched for watched in self._watched):
+            self.stop_for(f"the device type {backend.name!r} is used for the first time")
         if name in VALUES_DECIDE:
             self.stop_for(f"the shape of what {name} gives depends on values")
         packed = tuple([self._packed(argument, backend) for argument in args])

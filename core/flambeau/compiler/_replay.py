@@ -25,7 +25,7 @@ class Recording:
 
     Attributes:
         source: where the names of constants come from.
-        arguments, environment, entries, conditions: what guards compare.
+        arguments, environment, entries, conditions, numbers: what guards compare.
         calls: the kernel calls, those of the backward pass of the results last.
         held: the tensors from outside.
         results: what the function returned, and what became of gradients.
@@ -40,6 +40,7 @@ class Recording:
         environment: Environment,
         entries: list[Entry],
         conditions: list[tuple[Any, Any]],
+        numbers: list[tuple[dict[Any, Any], Any]],
         calls: list[Call],
         held: list[Held],
         results: Results,
@@ -51,6 +52,7 @@ class Recording:
         self.environment = environment
         self.entries = entries
         self.conditions = conditions
+        self.numbers = numbers
         self.calls = calls
         self.held = held
         self.results = results
@@ -122,6 +124,9 @@ class _Writer:
         for entry in recording.entries:
             source.entry(entry)
         self._constants([one for one in recording.held if one.name is None])
+        for container, key in recording.numbers:
+            number = f"{source.named(container)}[{source.constant(key)}]"
+            source.unless(f"type({number}) is not {source.named(type(container[key]))}")
         for expression, outcome in {(id(e), o): (e, o) for e, o in recording.conditions}.values():
             source.unless(source.differs(source.expression(expression, kept=False), outcome))
 

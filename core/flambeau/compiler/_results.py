@@ -9,12 +9,12 @@ from flambeau.autograd.node import Leaf
 from flambeau.compiler._graph import Value
 from flambeau.compiler._joint import is_released, owner, released_node
 from flambeau.compiler._recorder import Held, Recorder, version_of
-from flambeau.compiler._witness import NUMBERS
+from flambeau.compiler._witness import COMPARED
 from flambeau.devices import device
 from flambeau.dtypes import dtype
 from flambeau.tensor import Size, Tensor, View
 
-_CONSTANTS = (bool, type(None), *NUMBERS, dtype, device, Size)
+_CONSTANTS = (bool, type(None), *COMPARED, dtype, device)
 
 
 class Results:
@@ -77,7 +77,7 @@ class Results:
                 array = self.recorder.value_of(value._array)
                 if array is not None:
                     self.tensors[id(value)] = value, array
-        elif type(value) is list or isinstance(value, tuple):
+        elif type(value) is list or (isinstance(value, tuple) and not isinstance(value, Size)):
             for item in value:
                 self._look_at(item)
         elif type(value) in (dict, OrderedDict):

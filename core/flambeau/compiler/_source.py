@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.compiler._graph import Call, Value
 from flambeau.compiler._live import SYMBOLS, Expression
 from flambeau.compiler._recorder import Word
-from flambeau.compiler._witness import MISSING, NUMBERS, Entry, same
+from flambeau.compiler._witness import COMPARED, MISSING, Entry, same
 from flambeau.dispatch import memory_of
 
 #: Arrays of so many bytes are let go of as soon as nothing needs them; smaller ones when the function ends.
@@ -158,7 +158,7 @@ class Source:
     def differs(self, text: str, value: Any) -> str:
         """Whether what is written as ``text`` is not the value: another object, or for numbers another number."""
         name = self.named(value)
-        if isinstance(value, NUMBERS) and not isinstance(value, bool):
+        if isinstance(value, COMPARED) and not isinstance(value, bool):
             return f"((x := {text}) is not {name} and (type(x) is not {self.named(type(value))} or x != {name}))"
         return f"{text} is not {name}"
 
@@ -211,7 +211,7 @@ MISS: Any = type("Miss", (), {"__repr__": lambda self: "<miss>"})()
 
 def _test(values: tuple[Any, ...]) -> Callable[[Any, tuple[Any, ...]], bool]:
     """What tells whether items are others than these: by identity where that will do."""
-    return _differ if any(isinstance(v, NUMBERS) and not isinstance(v, bool) for v in values) else _are_others
+    return _differ if any(isinstance(v, COMPARED) and not isinstance(v, bool) for v in values) else _are_others
 
 
 def _are_others(items: Any, values: tuple[Any, ...]) -> bool:

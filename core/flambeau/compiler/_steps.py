@@ -17,6 +17,7 @@ from flambeau.compiler._joint import has_hooks
 from flambeau.compiler._live import Expression, Live
 from flambeau.conversion import make_array
 from flambeau.optim import lr_scheduler
+from flambeau.optim.lbfgs import LBFGS
 from flambeau.optim.optimizer import Optimizer
 from flambeau.optim.sgd import SGD
 from flambeau.tensor import Tensor, examined
@@ -62,6 +63,9 @@ def _optimizer_step(witness: Any, frame: FrameType) -> Ended | None:
     optimizer, step = frame.f_locals["self"], frame.f_locals["step"]
     if recorder.depth or recorder.reason is not None or not step.__module__.startswith("flambeau.optim"):
         return None
+    if isinstance(optimizer, LBFGS):  # which hands numbers of its own to ops, and looks at values in any case
+        recorder.stop_for("LBFGS looks at the values of losses and gradients")
+        return None
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         recorder.stop_for("an optimizer has hooks around its step")
         return None
@@ -69,6 +73,7 @@ def _optimizer_step(witness: Any, frame: FrameType) -> Ended | None:
     exchanged: list[tuple[dict[Any, Any], Any, Any, Live]] = []
     for group in optimizer.param_groups:
         _enliven(witness, group, exchanged)
+    recorder.numbers += [(group, key) for group, key, _, _ in exchanged]
     state = optimizer.state
     witness.enter("item", optimizer.__dict__, "state", state, follow=False)
     witness.enter("mapping", state, None, (tuple(state), tuple(state.values())), follow=False)
@@ -87,13 +92,10 @@ def _optimizer_step(witness: Any, frame: FrameType) -> Ended | None:
                 recorder.assign(container, key, now.expression)
             elif now is not before:
                 recorder.assign(container, key, now)
-        fresh = list(state.values())[len(states) :]
-        for own in fresh:
-            for key, value in own.items():
-                if value.__class__ is Live:
-                    own[key] = value.value
-        if fresh or sizes != [len(own) for own in states]:
+        if len(state) != len(states) or sizes != [len(own) for own in states]:
             witness.unsettled = True  # the state is made in the first step; the next ones find it
+            for own in state.values():
+                own.update({key: value.value for key, value in own.items() if value.__class__ is Live})
 
     return ended
 

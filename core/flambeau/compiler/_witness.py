@@ -27,8 +27,8 @@ from flambeau.tensor import Size, Tensor
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 
 #: Values that are compared by equality; everything else by identity.
-NUMBERS = (int, float, complex, str, bytes)
-_PLAIN = (bool, type(None), type(Ellipsis), *NUMBERS, dtype, device, Size, range, slice, BuiltinFunctionType)
+COMPARED = (int, float, complex, str, bytes, Size, range, slice)
+_PLAIN = (bool, type(None), type(Ellipsis), *COMPARED, dtype, device, BuiltinFunctionType)
 _LONGEST = 1000
 
 # Parts of the core that read state of their own; everything else of it answers for its arguments alone.
@@ -82,8 +82,8 @@ class Entry:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are one object, or equal numbers or strings of one type."""
-    return one is other or (type(one) is type(other) and isinstance(one, NUMBERS) and one == other)
+    """Whether two values are one object, or of one type, like numbers and strings, and equal."""
+    return one is other or (type(one) is type(other) and isinstance(one, COMPARED) and one == other)
 
 
 def _all_same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

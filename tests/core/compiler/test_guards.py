@@ -55,6 +55,14 @@ def test_arguments(first: tuple[Any, ...], second: tuple[Any, ...]) -> None:
     assert recordings(compiled) == 2
 
 
+def test_equal_shapes_and_slices_are_the_same() -> None:
+    compiled = flambeau.compile(lambda a, size, part: a.reshape(size)[part], fullgraph=True)
+    for _ in range(3):
+        assert compiled(flambeau.arange(6), flambeau.ones(2, 3).shape, slice(0, 1)).tolist() == [[0, 1, 2]]
+    assert recordings(compiled) == 1
+    assert compiled(flambeau.arange(6), flambeau.ones(3, 2).shape, slice(1, 3)).tolist() == [[2, 3], [4, 5]]
+
+
 def test_keywords() -> None:
     compiled = flambeau.compile(lambda a, *, b=1, c=None: a * b if c is None else c, fullgraph=True)
     for _ in range(2):

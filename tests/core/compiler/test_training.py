@@ -27,6 +27,8 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "RMSprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
     "Rprop": lambda p: optim.Rprop(p, lr=0.01),
     "ASGD": lambda p: optim.ASGD(p, lr=0.01),
+    "Adafactor": lambda p: optim.Adafactor(p, lr=0.01),
+    "Muon": lambda p: optim.Muon([q for q in p if q.ndim == 2], lr=0.01),
 }
 
 Step = Callable[[flambeau.Tensor, flambeau.Tensor], Any]
@@ -65,6 +67,54 @@ def test_optimizers(name: str) -> None:
         return step, module, optimizer
 
     assert trained(prepare, True, 4 if name == "RAdam" else 8) == trained(prepare, False, 4 if name == "RAdam" else 8)
+
+
+def test_every_optimizer_is_tried() -> None:
+    classes = {name for name, cls in vars(optim).items() if isinstance(cls, type) and issubclass(cls, optim.Optimizer)}
+    assert classes - {name.split(",")[0].split(" ")[0] for name in OPTIMIZERS} == {"Optimizer", "LBFGS"}
+
+
+def test_lbfgs_runs_as_it_is() -> None:
+    def run(compile: bool) -> Any:
+        flambeau.manual_seed(0)
+        module = nn.Linear(4, 3)
+        optimizer = optim.LBFGS(module.parameters(), lr=0.1)
+        x = flambeau.randn(5, 4)
+
+        def step() -> Any:
+            def closure() -> Any:
+                optimizer.zero_grad()
+                loss = module(x).square().sum()
+                loss.backward()
+                return loss
+
+            return optimizer.step(closure)
+
+        called = flambeau.compile(step) if compile else step
+        return [bits(called()) for _ in range(4)], bits(module.weight)
+
+    expected = run(False)
+    with pytest.warns(UserWarning, match="LBFGS looks at the values"):
+        assert run(True) == expected
+
+
+def test_a_closure() -> None:
+    def prepare() -> tuple[Step, nn.Module, Any]:
+        module = network()
+        optimizer = optim.Adam(module.parameters(), lr=0.01)
+
+        def step(x: flambeau.Tensor, y: flambeau.Tensor) -> Any:
+            def closure() -> Any:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(module(x), y)
+                loss.backward()
+                return loss
+
+            return optimizer.step(closure)
+
+        return step, module, optimizer
+
+    assert trained(prepare, True) == trained(prepare, False)
 
 
 def test_everything_at_once() -> None:
@@ -178,6 +228,14 @@ def test_a_rate_that_the_program_sets() -> None:
     step(flambeau.ones(2))
     step(flambeau.ones(2))
     assert optimizer.state[weight]["momentum_buffer"].tolist() == [1.5, 1.5]
+    compiled_for_numbers = flambeau.compile(lambda: optimizer.step())
+    for _ in range(3):
+        compiled_for_numbers()
+    before = weight.tolist()
+    optimizer.param_groups[0].update(lr=flambeau.tensor(1.0), momentum=0.0)
+    with pytest.warns(UserWarning, match="the value of a tensor is read"):
+        compiled_for_numbers()
+    assert weight.tolist() == [value - 1 for value in before]
 
 
 def test_gradients_add_up() -> None:
@@ -219,6 +277,24 @@ def test_a_state_that_is_loaded() -> None:
         return bits(weight)
 
     assert run(True) == run(False)
+
+
+def test_a_state_that_is_made_in_each_call() -> None:
+    weight = nn.Parameter(flambeau.ones(2))
+    optimizer = optim.Adam([weight])
+
+    @flambeau.compile(options={"recompile_limit": 3})
+    def step() -> None:
+        optimizer.zero_grad()
+        weight.sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        optimizer.state.clear()
+        step()
+    optimizer.state.clear()
+    with pytest.warns(UserWarning, match="an optimizer's state is made anew in each call"):
+        step()
 
 
 def test_the_loss_is_done_with() -> None:
