@@ -27,6 +27,7 @@ THEMES = (
     "activation",
     "loss",
     "normalization",
+    "attention",
     "convolution",
     "pooling",
     "optimizer",
