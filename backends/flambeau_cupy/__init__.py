@@ -9,5 +9,6 @@ at first use and cached by CuPy, in memory and on disk. Underneath:
 * ``layout.py``: dimensions merged, and the C++ that finds an element's place from its number;
 * ``maps.py``: kernels that visit every element of some arrays, from a few lines of C++;
 * ``rows.py``: kernels in which a warp or a block works on a row;
+* ``lists.py``: kernels over lists of arrays, for the steps of optimizers;
 * ``reduction.py``: sums and other reductions of an expression.
 """

@@ -27,6 +27,7 @@ THEMES = (
     "activation",
     "loss",
     "normalization",
+    "attention",
     "convolution",
     "pooling",
     "optimizer",
@@ -43,8 +44,6 @@ class CupyBackend(Backend):
 
     name = "cuda"
     dlpack_type = 2
-    # These add with atomic operations, in whatever order.
-    nondeterministic = frozenset({"embedding_backward", "index_put", "index_put_", "scatter_add", "scatter_add_"})
 
     def __init__(self) -> None:
         self.install = ""

@@ -1,6 +1,7 @@
 """Kernels that read and write at positions given by arrays of integers.
 
-An index out of bounds is found by the kernel, which reads or writes at index 0 instead and notes it; the IndexError
+Sums at places that repeat are made by atomic operations, and in deterministic mode in the order of the places. An
+index out of bounds is found by the kernel, which reads or writes at index 0 instead and notes it; the IndexError
 comes when the device is next waited for (see :mod:`flambeau_cupy.programs`).
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 import cupy
 import numpy
 
+from flambeau.determinism import are_deterministic_algorithms_enabled
 from flambeau_array.indexing import check_index_shape, check_source_shape
 from flambeau_cupy.creation import assign, to_dtype
 from flambeau_cupy.elements import compute, own_dtype
@@ -55,7 +57,10 @@ def put(target: Array, places: str, arrays: Sequence[Array], numbers: list[Numbe
     """
     own = compute(own_dtype(target))
     if not isinstance(value, cupy.ndarray):
-        value = cupy.asarray(value, target.dtype)
+        value = cupy.full((), value, target.dtype)
+    if accumulate and target.dtype.kind in "fc" and are_deterministic_algorithms_enabled():
+        _add_in_order(target, places, arrays, numbers, shape, value, op)
+        return
     given = f"a{len(arrays)}.x" if value.dtype.kind == "c" != target.dtype.kind else f"a{len(arrays)}"
     statement = (
         f"add_to(q0 + (y0 + place), ({own}){given});" if accumulate else f"store(q0, y0 + place, ({own}){given});"
@@ -63,6 +68,33 @@ def put(target: Array, places: str, arrays: Sequence[Array], numbers: list[Numbe
     complains = op if "complain(" in places else None
     functions = _ADD if accumulate else ""
     run(op, f"{places} {statement}", [target], [*arrays, value], numbers, "r0", functions, complains, shape)
+
+
+# A thread adds up what goes to one place, which its first entry in the sorted order stands for.
+_IN_ORDER = """
+long long at = load(p1, load(p0, i));
+if (i == 0 || load(p1, load(p0, i - 1)) != at) {{
+    {T} total = load(q0, at);
+    for (long long j = i; j < count && load(p1, load(p0, j)) == at; ++j) total = total + load(p2, load(p0, j));
+    store(q0, at, total);
+}}
+"""
+
+
+def _add_in_order(
+    target: Array, places: str, arrays: Sequence[Array], numbers: list[Number], shape: Shape, value: Array, op: str
+) -> None:
+    """:func:`put` for sums that have to come out the same every time: places are sorted, and their values added."""
+    at = cupy.empty(shape, numpy.int64)
+    last = len(arrays)
+    complains = op if "complain(" in places else None
+    run(op, f"{places} r0 = x{last} + place;", [at], [*arrays, target], numbers, f"a{last}", complains=complains)
+    values = cupy.empty(shape, target.dtype)
+    assign(values, value)
+    flat = at.reshape(-1)
+    body = _IN_ORDER.format(T=compute(own_dtype(target)))
+    inputs = [flat.argsort(), flat, values.reshape(-1)]
+    run("add_in_order", body, [window(target, (1,), (0,))], inputs, (), "r0 a0 a1 a2", shape=flat.shape)
 
 
 # -- advanced indexing ---------------------------------------------------------------------------------------------

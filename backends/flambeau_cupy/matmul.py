@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -33,11 +33,10 @@ _AS_IT_IS, _TRANSPOSED = 0, 1
 _DEFAULT_ALGORITHM = -1
 
 
-@cache
-def _factors(kind: str) -> tuple[Any, Any]:
-    """1 and 0 on the host in the type in which a dtype's products are added up."""
-    own = {"e": "f", "E": "f"}.get(kind, kind)
-    return numpy.array(1, own), numpy.array(0, own)
+@lru_cache(maxsize=256)
+def _number(value: float, kind: str) -> Any:
+    """A number on the host in the type in which a dtype's products are added up."""
+    return numpy.array(value, {"e": "f", "E": "f"}.get(kind, kind))
 
 
 class _Matrix:
@@ -80,8 +79,13 @@ def _batch_stride(array: Array, batch: Shape) -> int | None:
     return step or 0
 
 
-def multiply(a: Array, b: Array, out: Array) -> None:
-    """``out = a @ b`` for (..., m, k), (..., k, n) of one batch shape, into an (..., m, n) of contiguous matrices."""
+def multiply(a: Array, b: Array, out: Array, factor: float = 1.0) -> None:
+    """``out = factor * a @ b`` for (..., m, k), (..., k, n) of one batch shape.
+
+    Args:
+        a, b: of one dtype.
+        out: (..., m, n), contiguous matrices; of the operands' dtype, or float32 for operands of 16 bits.
+    """
     m, n = out.shape[-2:]
     k = a.shape[-1]
     batch = out.shape[:-2]
@@ -91,8 +95,8 @@ def multiply(a: Array, b: Array, out: Array) -> None:
         if steps[i] is None:
             matrix.__init__(matrix.array.copy())  # type: ignore[misc]
             steps[i] = matrix.array.shape[-2] * matrix.array.shape[-1]
-    kind = out.dtype.char
-    one, zero = _factors(kind)
+    kind, own = out.dtype.char, a.dtype.char
+    alpha, zero = _number(factor, kind), _number(0.0, kind)
     if kind in "dD":
         compute = _COMPUTE_64F
     else:
@@ -100,9 +104,9 @@ def multiply(a: Array, b: Array, out: Array) -> None:
     operations = [_TRANSPOSED if matrix.transposed else _AS_IT_IS for matrix in (left, right)]
     # Column by column, out^T = b^T a^T; the transposed matrices are what ours look like.
     cublas.gemmStridedBatchedEx(
-        cupy.cuda.get_cublas_handle(), operations[1], operations[0], n, m, k, one.ctypes.data,
-        right.array.data.ptr, _TYPES[kind], right.leading, steps[1],
-        left.array.data.ptr, _TYPES[kind], left.leading, steps[0], zero.ctypes.data,
+        cupy.cuda.get_cublas_handle(), operations[1], operations[0], n, m, k, alpha.ctypes.data,
+        right.array.data.ptr, _TYPES[own], right.leading, steps[1],
+        left.array.data.ptr, _TYPES[own], left.leading, steps[0], zero.ctypes.data,
         out.data.ptr, _TYPES[kind], n, _batch_stride(out, batch), prod(batch), compute, _DEFAULT_ALGORITHM,
     )  # fmt: skip
 

@@ -52,6 +52,15 @@ _RMS = """
 EACH(j) OUT0(j, IN0(j) * rstd{affine});
 """
 
+_RMS_BACKWARD = """
+{A} s = 0, v = 0;
+EACH(j) {{ {A} x = IN1(j); s += x * x; v += x * IN0(j){weight}; }}
+{A} rstd = 1 / sqrt(row_sum(s) / n + n0);
+v = row_sum(v) / n * rstd * rstd;
+EACH(j) OUT0(j, (IN0(j){weight} - IN1(j) * v) * rstd);
+if (t == 0) OUT1(0, rstd);
+"""
+
 
 def _rows(array: Array, normalized_shape: Sequence[int]) -> Array:
     """The array as a matrix with the normalized dimensions in a row."""
@@ -127,6 +136,34 @@ def native_rms_norm(input: Array, normalized_shape: tuple[int, ...], weight: Arr
         inputs = [_rows(input, normalized_shape), *given]
         run_rows("rms_norm", body, [_rows(out, normalized_shape)], inputs, (1,), [(_real(wide), eps)])
     return out
+
+
+def native_rms_norm_backward(
+    g: Array,
+    input: Array,
+    weight: Array | None,
+    normalized_shape: tuple[int, ...],
+    eps: float,
+    needs: tuple[bool, bool],
+) -> tuple[Array | None, Array | None]:
+    """The cotangents of input and weight, each None where it is not needed."""
+    if input.dtype.kind == "c" or not input.size:
+        found: tuple[Array | None, Array | None] = decomposed(
+            "native_rms_norm_backward", g, input, weight, normalized_shape, eps, needs
+        )
+        return found
+    wide = accumulated(input)
+    rows = [_rows(g, normalized_shape), _rows(input, normalized_shape)]
+    gi, rstd = cupy.empty(input.shape, input.dtype), cupy.empty((len(rows[0]), 1), wide)
+    text, given = _affine(weight, None, 2)
+    body = _RMS_BACKWARD.format(A=_real(wide), weight=text)
+    run_rows(
+        "rms_norm_backward", body, [_rows(gi, normalized_shape), rstd], [*rows, *given], (1,), [(_real(wide), eps)]
+    )
+    gw = None
+    if needs[1]:
+        gw = reduced("sum", "a0 * a1 * a2", [*rows, rstd], (0,), False, wide, input.dtype).reshape(normalized_shape)
+    return gi if needs[0] else None, gw
 
 
 # -- batch -----------------------------------------------------------------------------------------------------------
@@ -242,6 +279,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "native_layer_norm": native_layer_norm,
     "native_layer_norm_backward": native_layer_norm_backward,
     "native_rms_norm": native_rms_norm,
+    "native_rms_norm_backward": native_rms_norm_backward,
     "native_batch_norm": native_batch_norm,
     "native_batch_norm_backward": native_batch_norm_backward,
 }

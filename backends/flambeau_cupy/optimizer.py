@@ -1,144 +1,18 @@
-"""Steps of SGD and Adam: one kernel updates all parameters of a dtype, in place, in float32 for the 16-bit types.
-
-The kernel is given a table of addresses; a block takes a chunk of one parameter. Tables that stay the same from step to
-step are kept on the device.
-"""
+"""Steps of SGD and Adam, averages, norms of gradients: a kernel for all parameters of a dtype, see ``lists.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import cupy
-import cupyx
 import numpy
 
 from flambeau_cupy.decomposition import decomposed
-from flambeau_cupy.elements import compute, own_dtype, storage
-from flambeau_cupy.maps import run
-from flambeau_cupy.programs import BLOCK, SCALARS, compiled, kernel_name
+from flambeau_cupy.lists import are_plain, run_lists, sum_lists, update
 
 Array = Any
 Arrays = Sequence[Array]
-
-#: Elements of a chunk.
-CHUNK = 1 << 14
-
-_kernels: dict[Any, Any] = {}
-
-
-def update(name: str, body: str, groups: Sequence[Arrays], written: int, numbers: Sequence[float]) -> None:
-    """Run ``body`` for every element of many arrays, in place.
-
-    Args:
-        body: C++ that reads and writes ``a0``, ``a1`` ..., the elements of one array of each group.
-        groups: lists of arrays, of which the first one's have the shape and the dtype of the others'.
-        written: how many of the groups are written to, the first ones.
-    """
-    tables: dict[Any, list[tuple[Array, ...]]] = {}
-    for arrays in zip(*groups, strict=True):
-        if all(a.flags.c_contiguous and a.dtype == arrays[0].dtype for a in arrays):
-            if arrays[0].size:
-                tables.setdefault(arrays[0].dtype, []).append(arrays)
-        else:
-            _alone(name, body, arrays, written, numbers)
-    for kind, rows in tables.items():
-        _together(name, body, kind, rows, written, numbers)
-
-
-def _alone(name: str, body: str, arrays: tuple[Array, ...], written: int, numbers: Sequence[float]) -> None:
-    """The same for arrays that do not lie in one piece, or not alike."""
-    results = " ".join(f"r{i} = a{i};" for i in range(written))
-    real = _real(arrays[0].dtype)
-    run(name, f"{body} {results}", arrays[:written], arrays, [(real, number) for number in numbers])
-
-
-def _together(
-    name: str, body: str, kind: Any, rows: list[tuple[Array, ...]], written: int, numbers: Sequence[float]
-) -> None:
-    width = len(rows[0])
-    real = _real(kind)
-    key = (name, body, kind, width, written, len(numbers))
-    kernel = _kernels.get(key)
-    if kernel is None:
-        own = own_dtype(rows[0][0])
-        own_name = kernel_name(name, key)
-        text = source(own_name, body, storage(own), compute(own), width, written, [real] * len(numbers))
-        kernel = _kernels[key] = compiled(own_name, text)
-    device = cupy.cuda.runtime.getDevice()
-    places = tuple([array.data.ptr for arrays in rows for array in arrays])
-    sizes = tuple([arrays[0].size for arrays in rows])
-    if _is_capturing():  # a graph's tables have to last as long as it does: they are made in its own memory
-        addresses, (chunks, count) = _addresses.__wrapped__(device, places), _chunks.__wrapped__(device, sizes)
-    else:
-        addresses, (chunks, count) = _addresses(device, places), _chunks(device, sizes)
-    values = [SCALARS[real](number) for number in numbers]
-    kernel((count,), (BLOCK,), (addresses, chunks, *values))
-
-
-@lru_cache(maxsize=64)
-def _addresses(device: int, addresses: tuple[int, ...]) -> Array:
-    """The table of addresses, a row a parameter, on the device."""
-    return _table(addresses)
-
-
-@lru_cache(maxsize=64)
-def _chunks(device: int, sizes: tuple[int, ...]) -> tuple[Array, int]:
-    """For each chunk the number of the parameter, its first element and the parameter's size; how many there are."""
-    chunks = [(row, start, size) for row, size in enumerate(sizes) for start in range(0, size, CHUNK)]
-    return _table(chunks), len(chunks)
-
-
-#: What the copies in captured graphs read, whenever they are replayed.
-_read_by_graphs: list[Any] = []
-
-
-def _table(numbers: Any) -> Array:
-    """Whole numbers on the device."""
-    host = numpy.array(numbers, numpy.int64)
-    if not _is_capturing():
-        return cupy.asarray(host)
-    pinned = cupyx.empty_pinned(host.shape, host.dtype)
-    pinned[...] = host
-    _read_by_graphs.append(pinned)
-    made = cupy.empty(host.shape, host.dtype)
-    made.data.copy_from_host_async(pinned.ctypes.data, pinned.nbytes, cupy.cuda.get_current_stream())
-    return made
-
-
-def _is_capturing() -> bool:
-    stream = cupy.cuda.get_current_stream()
-    # The default stream cannot, and CUDA takes the question amiss while another one does.
-    return bool(stream.ptr) and bool(stream.is_capturing())
-
-
-def source(
-    name: str, body: str, stored: str, computed: str, width: int, written: int, number_types: Sequence[str]
-) -> str:
-    """The C++ of a kernel."""
-    parameters = ["const long long *addresses", "const long long *chunks"]
-    parameters += [f"{kind} n{i}" for i, kind in enumerate(number_types)]
-    pointers = [f"{stored} *p{i} = ({stored} *)addresses[row * {width} + {i}];" for i in range(width)]
-    loads = [f"{computed} a{i} = load(p{i}, i);" for i in range(width)]
-    stores = [f"store(p{i}, i, a{i});" for i in range(written)]
-    lines = [
-        f'extern "C" __global__ void {name}({", ".join(parameters)}) {{',
-        "const long long *chunk = chunks + 3 * (long long)blockIdx.x;",
-        f"long long row = chunk[0], first = chunk[1], last = min(first + {CHUNK}LL, chunk[2]);",
-        *pointers,
-        f"for (long long i = first + threadIdx.x; i < last; i += {BLOCK}) {{",
-        *loads,
-        body,
-        *stores,
-        "}",
-    ]
-    return "\n".join([*lines, "}"]) + "\n"
-
-
-def _real(kind: Any) -> str:
-    """The C++ type of the step's numbers for parameters of a NumPy dtype."""
-    return "double" if kind.char == "d" else "float"
 
 
 def _any_complex(params: Arrays) -> bool:
@@ -210,4 +84,49 @@ def adam_step(
     return None
 
 
-KERNELS: dict[str, Callable[..., Any]] = {"sgd_step": sgd_step, "adam_step": adam_step}
+def average_step(averages: Arrays, values: Arrays, weight: float) -> None:
+    """Move averages by ``weight`` of the way to new values; see :func:`flambeau.ops.optimizer.average_step`."""
+    if _any_complex(averages):
+        return decomposed("average_step", averages, values, weight)
+    update("average_step", "a0 = a0 + (a1 - a0) * n0;", [averages, values], 1, [weight])
+    return None
+
+
+# -- gradients -------------------------------------------------------------------------------------------------------
+
+
+def unscale_gradients(grads: Arrays, inverse_scale: float) -> Array:
+    """Multiply gradients by ``inverse_scale``, in place; whether one was infinite or NaN, a bool on the device."""
+    if not are_plain(grads):
+        return decomposed("unscale_gradients", grads, inverse_scale)
+    found = cupy.zeros((), bool)
+    body = "if (a0 - a0 != 0) s0[0] = true; a0 = a0 * n0;"  # of what is not finite the difference is NaN
+    run_lists("unscale_gradients", body, [(grad,) for grad in grads], 1, [inverse_scale], [found])
+    return found
+
+
+def total_norm(tensors: Arrays, ord: float = 2) -> Array:
+    """The norm of the tensors' norms, 0-dim, at least float32; see :func:`flambeau.ops.clipping.total_norm`."""
+    if ord != 2 or not are_plain(tensors):
+        return decomposed("total_norm", tensors, ord)
+    kind = numpy.dtype("float64" if any(tensor.dtype.char == "d" for tensor in tensors) else "float32")
+    return cupy.sqrt(sum_lists("total_norm", "a0 * a0", tensors, kind))
+
+
+def clip_to_norm(tensors: Arrays, norm: Array, max_norm: float) -> None:
+    """Multiply tensors in place by ``max_norm / (norm + 1e-6)`` where that is below 1, or NaN."""
+    if not are_plain(tensors) or norm.dtype.char not in "fd":
+        return decomposed("clip_to_norm", tensors, norm, max_norm)
+    body = "auto factor = n0 / (s0[0] + n1); if (!(factor >= 1)) a0 = a0 * factor;"
+    run_lists("clip_to_norm", body, [(tensor,) for tensor in tensors], 1, [max_norm, 1e-6], [norm])
+    return None
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "sgd_step": sgd_step,
+    "adam_step": adam_step,
+    "average_step": average_step,
+    "unscale_gradients": unscale_gradients,
+    "total_norm": total_norm,
+    "clip_to_norm": clip_to_norm,
+}

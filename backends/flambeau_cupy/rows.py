@@ -33,9 +33,9 @@ _COLUMNS = 128
 
 _kernels: dict[Any, Any] = {}
 
-# Values of a row's threads brought together: every thread gets the result. Shuffles within a warp, then, where a block
-# works on the row, shared memory.
-_TOGETHER = r"""
+#: Values of a row's threads brought together: every thread gets the result. Shuffles within a warp, then, where a
+#: block works on the row, shared memory.
+TOGETHER = r"""
 template <class T> static __device__ T exchanged(T v, int step) { return __shfl_xor_sync(0xffffffffu, v, step); }
 template <class R> static __device__ complex<R> exchanged(complex<R> v, int step) {
     return complex<R>(exchanged(v.x, step), exchanged(v.y, step));
@@ -185,7 +185,7 @@ def source(
         *[f"#define OUT{i}(j, value) store(q{i}, y{i} + place_y{i}(j), value)" for i, _ in enumerate(out_types)],
         f"typedef {index} index_t;",
         COMPLAIN if complains else "",
-        _TOGETHER,
+        TOGETHER,
         functions,
         f'extern "C" __global__ void {name}({", ".join(parameters)}) {{',
         "index_t group = (blockIdx.x * (index_t)blockDim.x + threadIdx.x) / THREADS;",

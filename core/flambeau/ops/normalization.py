@@ -172,6 +172,21 @@ def native_rms_norm(xp: Xp, input: Tensor, normalized_shape: Size, weight: Tenso
 def _(
     xp: Xp, g: Any, needs: tuple[bool, ...], input: Any, normalized_shape: Any, weight: Any, eps: float
 ) -> tuple[Any, Any]:
+    gi, gw = xp.native_rms_norm_backward(g, input, weight, normalized_shape, eps, needs)
+    return gi, gw
+
+
+@composite(public=())
+def native_rms_norm_backward(
+    xp: Xp,
+    g: Tensor,
+    input: Tensor,
+    weight: Tensor | None,
+    normalized_shape: Size,
+    eps: float,
+    needs: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the cotangents of input and weight, each None where it is not needed."""
     first = len(input.shape) - len(normalized_shape)
     dims, lead = tuple(range(first, len(input.shape))), tuple(range(first))
     x, cotangent = computed(xp, input), computed(xp, g)

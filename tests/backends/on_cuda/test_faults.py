@@ -119,3 +119,31 @@ def test_merging_and_broadcasting() -> None:
     assert merged((2, 3, 4), ((12, 4, 1), (0, 0, 1))) == ((6, 4), ((4, 1), (0, 1)))
     assert merged((1, 3, 1), ((7, 2, 9),)) == ((3,), ((2,),))
     assert broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)
+
+
+# -- deterministic mode ------------------------------------------------------------------------------------------------
+
+
+def test_sums_at_places_that_repeat_can_be_made_in_order() -> None:
+    generator = numpy.random.default_rng(0)
+    rows = generator.integers(0, 5, 200)
+    values = generator.standard_normal((200, 7)).astype("float32")
+    expected = numpy.zeros((5, 7), "float32")
+    for row, value in zip(rows, values, strict=True):
+        expected[row] += value  # in this very order
+    index, source = flambeau.from_numpy(rows).to(CUDA), flambeau.from_numpy(values).to(CUDA)
+    table = flambeau.zeros(5, 7, device=CUDA, requires_grad=True)
+    flambeau.use_deterministic_algorithms(True)
+    try:
+        F.embedding(index, table).backward(source)
+        found = [
+            table.grad,
+            flambeau.zeros(5, 7, device=CUDA).index_put_((index,), source, accumulate=True),
+            flambeau.zeros(5, 7, device=CUDA).scatter_add(0, index[:, None].expand(200, 7), source),
+        ]
+        with pytest.raises(IndexError, match="index 5 is out of bounds for size 5"):
+            flambeau.zeros(5, device=CUDA).index_put((index + 1,), source[:, 0], accumulate=True).cpu()
+    finally:
+        flambeau.use_deterministic_algorithms(False)
+    for tensor in found:
+        numpy.testing.assert_array_equal(tensor.cpu().numpy(), expected)

@@ -211,3 +211,32 @@ def test_depthwise_convolutions_have_kernels_of_their_own(monkeypatch: pytest.Mo
     assert w.grad is not None
     with pytest.raises(AssertionError, match="columns are made"):
         F.conv2d(x, made(normal(6, 6, 3, 3)))
+
+
+# -- attention -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", ["none", "causal", "bool", "added", "a row each", "nowhere"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("chunk", [1 << 28, 1])
+def test_attention_and_its_gradients(mask: str, dtype: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flambeau_cupy.attention.CHUNK", chunk)
+    kind = getattr(flambeau, dtype)
+    host = [normal(3, 2, 40, 8), normal(3, 2, 70, 8), normal(3, 2, 70, 6)]
+    given = {
+        "bool": RNG.random((40, 70)) < 0.7,
+        "added": normal(2, 1, 70),
+        "a row each": RNG.random((3, 1, 1, 70)) < 0.5,
+        "nowhere": numpy.arange(40)[:, None] > numpy.zeros((1, 70)),
+    }.get(mask)
+    results = []
+    for device, own in (("cpu", flambeau.float64), (CUDA, kind)):
+        tensors = [flambeau.from_numpy(a).to(kind).to(device, own).requires_grad_() for a in host]
+        shown = None if given is None else flambeau.from_numpy(given).to(device)
+        shown = shown if given is None or given.dtype == bool else shown.to(own)
+        out = F.scaled_dot_product_attention(*tensors, shown, is_causal=mask == "causal")
+        (out * out).sum().backward()
+        results.append([t.detach().to(flambeau.float64).cpu().numpy() for t in (out, *[t.grad for t in tensors])])
+    tolerance = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 6e-2}[dtype]
+    for expected, actual in zip(*results, strict=True):
+        numpy.testing.assert_allclose(actual, expected, tolerance, tolerance * max(1, abs(expected).max()))

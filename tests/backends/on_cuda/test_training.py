@@ -69,7 +69,7 @@ OPTIMIZERS = {
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the kernels that optimizers launch."""
-    from flambeau_cupy import maps, optimizer
+    from flambeau_cupy import lists, maps
 
     found: list[str] = []
 
@@ -81,7 +81,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             found.append(self.name)
             self.kernel(*args)
 
-    for module in (optimizer, maps):
+    for module in (lists, maps):
         compiled = module.compiled
         monkeypatch.setattr(module, "_kernels", {})
         monkeypatch.setattr(module, "compiled", lambda name, text, build=compiled: Counted(name, build(name, text)))
@@ -121,11 +121,33 @@ def test_a_captured_step_has_tables_of_its_own() -> None:
     graph = cuda.CUDAGraph()
     with cuda.graph(graph):
         optimizer.step()
-    from flambeau_cupy import optimizer as steps
+    from flambeau_cupy import lists
 
-    assert len(steps._read_by_graphs) == 2
+    assert len(lists._read_by_graphs) == 2
     before = parameter.detach().clone()
     graph.replay()
     cuda.synchronize()
     if not hasattr(__import__("cupy"), "_state"):  # the stand-in's graphs are not run again
         numpy.testing.assert_array_equal(parameter.detach().cpu().numpy(), before.cpu().numpy() - 0.5)
+
+
+def test_gradients_are_unscaled_and_clipped_in_few_kernels(launched: list[str]) -> None:
+    generator = numpy.random.default_rng(1)
+    host = [generator.standard_normal(shape).astype("float32") for shape in ((3,), (40, 500), (), (0,))]
+    host.append(generator.standard_normal((6, 2)).astype("float64"))
+    results = []
+    for device in ("cpu", CUDA):
+        parameters = [nn.Parameter(flambeau.from_numpy(a.copy()).to(device)) for a in host]
+        for parameter in parameters:
+            parameter.grad = parameter.detach() * 3
+        norm = nn.utils.clip_grad_norm_(parameters, 2.5)
+        results.append([norm.item(), *[p.grad.cpu().numpy() for p in parameters]])
+    assert sum(name.startswith(("total_norm", "clip_to_norm")) for name in launched) == 4  # two dtypes
+    for expected, actual in zip(*results, strict=True):
+        numpy.testing.assert_allclose(actual, expected, 1e-5)
+    kernels = flambeau.device("cuda:0").xp
+    grads = [flambeau.from_numpy(a.copy()).to(CUDA)._array for a in host]
+    assert not kernels.unscale_gradients(grads, 0.5)
+    numpy.testing.assert_array_equal(grads[1].get(), host[1] * 0.5)
+    grads[1][3, 4] = float("inf")
+    assert kernels.unscale_gradients(grads, 2.0)

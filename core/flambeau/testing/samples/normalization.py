@@ -54,6 +54,15 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(2, 3, 4), (3, 4), None, 1e-3)
 
 
+@case("native_rms_norm_backward", None, gradients=False, loose=10)
+def _(make: Maker) -> Iterator[Sample]:
+    for affine in (False, True):
+        weight = make(4, low=0.5, high=1.5) if affine else None
+        yield sample(make(3, 4), make(3, 4), weight, (4,), 1e-5, (True, affine))
+    yield sample(make(2, 3, 4), make(2, 3, 4), make(3, 4), (3, 4), 1e-5, (True, True))
+    yield sample(make(4), make(4), make(4), (4,), 1e-5, (False, True))
+
+
 @case("rms_norm", lambda x, size, weight=None, eps=None: _rms_norm(x, size, weight, eps or 0.0), loose=10)
 def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(3, 4), (4,), make(4), 1e-3)

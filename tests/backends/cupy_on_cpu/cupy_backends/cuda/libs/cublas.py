@@ -34,7 +34,8 @@ def gemmStridedBatchedEx(
     strideA: int, B: int, Btype: int, ldb: int, strideB: int, beta: int, C: int, Ctype: int, ldc: int, strideC: int,
     batchCount: int, computeType: int, algo: int,
 ) -> None:  # fmt: skip
-    assert Atype == Btype == Ctype and computeType == {1: 70, 5: 70}.get(Ctype, computeType)
+    assert Atype == Btype and (Atype == Ctype or (Atype in (2, _BFLOAT16) and Ctype == 0))
+    assert computeType == {1: 70, 5: 70}.get(Ctype, computeType)
     assert computeType in (68, 70, 77) and min(m, n, k, batchCount) > 0 and algo == -1
     a = _matrices(A, Atype, *((m, k) if not transa else (k, m)), lda, strideA, batchCount)
     b = _matrices(B, Btype, *((k, n) if not transb else (n, k)), ldb, strideB, batchCount)
