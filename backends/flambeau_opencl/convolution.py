@@ -22,7 +22,7 @@ from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import assign, clone, contiguous, filled, to_dtype
 from flambeau_opencl.elements import ACCUMULATED, ELEMENTS
 from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE
-from flambeau_opencl.maps import Number, run
+from flambeau_opencl.maps import INDEPENDENT, Number, run
 from flambeau_opencl.matmul import multiply
 from flambeau_opencl.reduction import sum as sum_
 from flambeau_opencl.shape import basic_index, permute, slice_
@@ -149,6 +149,9 @@ def _gathered(columns: Array, shape: Size, kernel: Size, count: Size, stride: Si
 
     The positions of a tap are neighbours in memory.
     """
+    if columns.runtime.is_cpu:
+        _spread(columns, shape, kernel, count, stride, padding, dilation, target)
+        return
     dims = len(kernel)
     real = ELEMENTS[columns.dtype].compute
     lines = [f"{real} total = 0; int rest = i; int place[4];"]
@@ -170,6 +173,44 @@ def _gathered(columns: Array, shape: Size, kernel: Size, count: Size, stride: Si
     ones = [1] * dims
     window = columns.window((*columns.shape[:2], *ones), (*columns.strides[:2], *[0] * dims), columns.offset)
     run("add_columns", " ".join(lines), [target], [window], numbers, "a0")
+
+
+def _spread(columns: Array, shape: Size, kernel: Size, count: Size, stride: Size, padding: Size, dilation: Size,
+            target: Array) -> None:  # fmt: skip
+    """:func:`_gathered` for CPUs: a work-item takes a plane, to which it adds row after row without any division."""
+    dims = len(kernel)
+    real = ELEMENTS[columns.dtype].compute
+    channels = columns.shape[1]
+    # n: count, kernel, shape, stride, padding, dilation, channels, strides of the columns
+    steps = ["1" if s == 1 else f"n{3 * dims + d}" for d, s in enumerate(stride)]
+    first = 6 * dims
+    lines = [
+        f"long size = {' * '.join(f'(long)n{2 * dims + d}' for d in range(dims))};",
+        f"long from = x0 + i / n{first} * (long)n{first + 1} + i % n{first} * (long)n{first + 2}, to = y0 + i * size;",
+        f"for (long k = 0; k < size; ++k) OUT0(to + k, ({real})(0));",
+    ]
+    for d in range(dims):
+        lines.append(f"for (int t{d} = 0; t{d} < n{dims + d}; ++t{d}) {{ ")
+        lines.append(f"int shift{d} = t{d} * n{5 * dims + d} - n{4 * dims + d};")
+    tap = position = place = "0"
+    for d in range(dims):
+        tap = f"({tap} * n{dims + d} + t{d})"
+        position = f"({position} * n{d} + {f'o{d}' if d < dims - 1 else '0'})"
+        place = f"({place} * n{2 * dims + d} + {f'v{d}' if d < dims - 1 else f'shift{d}'})"
+    last = dims - 1
+    step, size, shift = steps[last], f"n{2 * dims + last}", f"shift{last}"
+    lines.append(f"int low = {shift} < 0 ? (-{shift} + {step} - 1) / {step} : 0;")
+    lines.append(f"int high = {size} > {shift} ? min(n{last}, ({size} - {shift} + {step} - 1) / {step}) : 0;")
+    for d in range(last):
+        lines.append(f"for (int o{d} = 0; o{d} < n{d}; ++o{d}) {{ int v{d} = o{d} * {steps[d]} + shift{d};")
+        lines.append(f"if (v{d} < 0 || v{d} >= n{2 * dims + d}) continue;")
+    lines.append(f"long at = to + {place}, x = from + (long){tap} * n{first + 3} + {position};")
+    lines.append(f"{INDEPENDENT} for (int k = low; k < high; ++k) q0[at + k * {step}] += IN0(x + k);")
+    lines.append("}" * (dims + last))
+    numbers = _numbers(count, kernel, shape, stride, padding, dilation, (channels, *columns.strides[:3]))
+    origins = [array.window((1,), (0,), array.offset) for array in (target, columns)]
+    run("spread_columns", " ".join(lines), origins[:1], origins[1:], numbers, "r0 a0",
+        shape=(columns.shape[0] * channels,))  # fmt: skip
 
 
 def _parts(samples: int, bytes_each: int) -> Iterator[tuple[int, int]]:

@@ -35,8 +35,8 @@ def run_lists(
     groups: dict[tuple[Any, ...], list[tuple[Array, ...]]] = {}
     for arrays in zip(*written, *read, strict=True):
         if all(array.contiguous for array in arrays):
-            key = (arrays[0].storage.runtime, tuple([array.dtype for array in arrays]))
-            groups.setdefault(key, []).append(arrays)
+            group = (arrays[0].storage.runtime, tuple([array.dtype for array in arrays]))
+            groups.setdefault(group, []).append(arrays)
         else:
             run(name, body, arrays[: len(written)], arrays, numbers)
     kinds = tuple([kind for kind, _ in numbers])

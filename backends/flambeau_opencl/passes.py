@@ -141,7 +141,7 @@ def _pass(
     width = _columns_at_a_time(runtime, source.dtype, accumulated, kept)
     if width:
         *outer, (columns, _, _) = kept
-        key = ("reduce columns", how.name, source.dtype, accumulated, target.dtype, len(outer), width)
+        key: tuple[Any, ...] = ("reduce columns", how.name, source.dtype, accumulated, target.dtype, len(outer), width)
         found = runtime.kernels.get(key)
         if found is None:
             found = runtime.kernels[key] = _build_columns(runtime, how, key)

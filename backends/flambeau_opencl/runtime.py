@@ -19,7 +19,7 @@ import numpy
 import pyopencl as cl
 import pyopencl.tools
 
-from flambeau.devices import OutOfMemoryError, device
+from flambeau.devices import OutOfMemoryError, current_index, device
 from flambeau_opencl.inlined import inlined
 
 #: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
@@ -222,8 +222,9 @@ def _runtime(index: int) -> Runtime:
 
 
 def runtime(target: Any) -> Runtime:
-    """The runtime of a device, made at first use."""
-    return _runtime((target.index if target is not None else 0) or 0)
+    """The runtime of a device, made at first use; without an index, or None, that of the current one."""
+    index = None if target is None else target.index
+    return _runtime(current_index("opencl") if index is None else index)
 
 
 def kernel_name(prefix: str, key: Any) -> str:

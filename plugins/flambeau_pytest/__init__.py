@@ -40,6 +40,8 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any, args: list[str
             help="compute composites from primitives alone, whatever kernels the device has for them",
         )
     with suppress(ValueError):
+        group.addoption("--native", action="store_true", help="only ops for which the device has kernels of its own")
+    with suppress(ValueError):
         group.addoption("--quick", action="store_true", help="one dtype an op and no second gradients: under a minute")
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("pyopencl")
 
 import flambeau
 from flambeau.nn import functional as F
+from flambeau.ops.call import TENSORS
 from flambeau_opencl.backend import OpenCLBackend
 from flambeau_opencl.maps import broadcast_strides, merged, run
 from flambeau_opencl.runtime import runtime
@@ -189,6 +190,8 @@ def _gradients(function: Callable, *shapes: tuple, device: str) -> list[numpy.nd
         (lambda x, w: F.conv2d(x, w, padding=1), [(2, 3, 9, 9), (4, 3, 3, 3)]),
         (lambda x: F.max_pool2d(x, 2), [(2, 3, 8, 8)]),
         (lambda x: x.transpose(0, 1).contiguous() * 2, [(40, 50)]),
+        (lambda x, *w: flambeau.nn.functional.silu(x @ w[0]) * w[1], [(6, 5), (5, 4), (4,)]),
+        (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), [(2, 3, 9, 8)] * 3),
     ],
 )
 @pytest.mark.usefixtures("as_gpu")
@@ -197,6 +200,45 @@ def test_kernels_for_gpus_agree_with_the_cpu(function: Callable, shapes: list) -
         _gradients(function, *shapes, device=OPENCL), _gradients(function, *shapes, device="cpu"), strict=True
     ):
         numpy.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_recurrent_layers_agree_with_the_cpu(kind: str, gpu: bool, request: pytest.FixtureRequest) -> None:
+    if gpu:
+        request.getfixturevalue("as_gpu")
+    found = []
+    for device in (OPENCL, "cpu"):
+        flambeau.manual_seed(0)
+        layer = getattr(flambeau.nn, kind)(5, 40, num_layers=2, bidirectional=True).to(device)
+        rows = flambeau.from_numpy(normal(7, 3, 5)).to(device).requires_grad_()
+        packed = flambeau.nn.utils.rnn.pack_padded_sequence(rows, [7, 4, 2])
+        output = layer(packed)[0].data
+        (output * flambeau.from_numpy(normal(*output.shape, seed=1)).to(device)).sum().backward()
+        tensors = [output.detach(), rows.grad, *[p.grad for p in layer.parameters()]]
+        found.append([tensor.cpu().numpy() for tensor in tensors])
+    for actual, expected in zip(*found, strict=True):
+        numpy.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("mask", [None, (33, 33), (2, 1, 1, 33), (2, 3, 33, 33)])
+@pytest.mark.parametrize("boolean", [False, True])
+def test_weights_of_attention(
+    gpu: bool, is_causal: bool, mask: tuple | None, boolean: bool, request: pytest.FixtureRequest
+) -> None:
+    if gpu:
+        request.getfixturevalue("as_gpu")
+    given = [normal(2, 3, 33, 8), normal(2, 3, 33, 8, seed=1)]
+    if mask is not None:
+        given.append(normal(*mask, seed=2) > 0.3 if boolean else normal(*mask, seed=2))
+        given[2][0] = False  # with bools one query may look nowhere
+    found = []
+    for device in (OPENCL, "cpu"):
+        tensors = [flambeau.from_numpy(array.copy()).to(device) for array in given] + [None] * (mask is None)
+        found.append(TENSORS.attention_weights(*tensors, is_causal, 0.5).cpu().numpy())
+    numpy.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("as_gpu")

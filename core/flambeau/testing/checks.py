@@ -41,8 +41,8 @@ def held_dtypes(device: str) -> frozenset[str]:
 
 
 def for_gradients(case: Case, held: frozenset[str]) -> tuple[str, ...]:
-    """Double precision where the device has it."""
-    if "float64" not in held:
+    """Double precision where the device has it and it is not single precision that is asked for."""
+    if not held & {"float64", "complex128"}:
         return ("float32",) if "float32" in case.dtypes else ()
     return tuple(name for name in ("float64", "complex128") if name in case.dtypes)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flambeau.devices import device as device_class
-from flambeau.dispatch import decompose, load
+from flambeau.dispatch import decompose, kernel_origins, load
 from flambeau.dtypes import DTYPES
 from flambeau.ops.declare import OPS
 from flambeau.testing.checks import held_dtypes
@@ -51,14 +51,19 @@ def pytest_generate_tests(metafunc: Any) -> None:
         return
     held = held_dtypes(_option(metafunc.config, "--device"))
     only_dtypes = {name for name in _option(metafunc.config, "--dtype").split(",") if name}
+    asked = held & only_dtypes if only_dtypes else held
     only_ops = {name for name in _option(metafunc.config, "--op").split(",") if name}
+    if metafunc.config.getoption("--native", default=False):
+        origins = kernel_origins(_option(metafunc.config, "--device").partition(":")[0])
+        native = {name for name, origin in origins.items() if origin != "decomposition"}
+        only_ops = only_ops & native if only_ops else native
     parameters = []
     for name, case in sorted(load_samples().items()):
         if name not in OPS:
             continue  # test_completeness.py says so
         if (only_ops and name not in only_ops) or not marker.kwargs["select"](case):
             continue
-        kinds = [k for k in marker.kwargs["dtypes"](case, held) if k in held and (not only_dtypes or k in only_dtypes)]
+        kinds = [k for k in marker.kwargs["dtypes"](case, asked) if k in asked]
         if "float64" not in held:
             kinds = [k for k in kinds if k not in case.in_double]
         if metafunc.config.getoption("--quick", default=False):

@@ -31,7 +31,7 @@ def check_refused(case: Case, error: type[Exception], args: Any, kwargs: Any, sa
         getattr(TENSORS, case.name)(*args, **kwargs)
         for tensor in args:
             if isinstance(tensor, Tensor):  # a device may find out while it works
-                tensor.device.backend.synchronize(tensor.device)
+                tensor.device.backend.synchronize(tensor.device)  # type: ignore[union-attr]
     except Exception as raised:
         text = str(raised)
         if type(raised) is not error and not (isinstance(raised, error) and error is not RuntimeError):
