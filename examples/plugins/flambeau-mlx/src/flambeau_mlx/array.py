@@ -14,6 +14,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy
+from flambeau.devices import OutOfMemoryError
 from flambeau.dtypes import DTYPES, dtype
 from flambeau.striding import contiguous_strides, is_contiguous
 
@@ -155,8 +156,20 @@ class Array:
         return f"Array({list(self.shape)}, {self.dtype}, strides={list(self.strides)})"
 
 
+_LARGE = 1 << 30  # bytes; what is smaller is not asked about
+
+
 def fresh(data: Any) -> Array:
-    """An array with memory of its own, from an MLX array."""
+    """An array with memory of its own, from an MLX array.
+
+    Raises:
+        OutOfMemoryError: when it alone is larger than MLX's memory limit. On the CPU MLX would end the process.
+    """
+    if data.nbytes > _LARGE and data.nbytes > mx.get_memory_limit():
+        raise OutOfMemoryError(
+            f"the device type 'mlx' has no memory for an array of shape {list(data.shape)}: it takes "
+            f"{data.nbytes / 2**30:.1f} GiB, and MLX's limit is {mx.get_memory_limit() / 2**30:.1f} GiB"
+        )
     return Array(Storage(data), data.shape, None, 0, FROM_MLX[data.dtype], False, True)
 
 
