@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy
 
 from flambeau.dtypes import dtype, float64, from_numpy_dtype
+from flambeau.striding import contiguous_strides, is_contiguous
 from flambeau_opencl.elements import ELEMENTS
 from flambeau_opencl.runtime import Runtime
 
@@ -63,9 +63,9 @@ class Array:
             self._contiguous = is_contiguous(self.shape, self.strides)
         return self._contiguous
 
-    def window(self, shape: Sequence[int], strides: Sequence[int], offset: int) -> Array:
-        """Another array over the same memory."""
-        return Array(self.storage, tuple(shape), tuple(strides), offset, self.dtype)
+    def window(self, shape: Sequence[int], strides: Sequence[int], offset: int, kind: dtype | None = None) -> Array:
+        """Another array over the same memory; shape, strides and offset in elements of ``kind``."""
+        return Array(self.storage, tuple(shape), tuple(strides), offset, kind or self.dtype)
 
     def reshaped(self, *shape: int) -> Array:
         """A contiguous array under another shape of the same size."""
@@ -73,34 +73,6 @@ class Array:
 
     def __repr__(self) -> str:
         return f"Array({list(self.shape)}, {self.dtype}, strides={list(self.strides)}, device={self.runtime.device})"
-
-
-def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """The strides of a new array."""
-    return _contiguous_strides(tuple(shape))
-
-
-@lru_cache(maxsize=8192)
-def _contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    strides = []
-    step = 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
-
-
-def is_contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether ``strides`` are those of a new array, apart from dimensions that have no second element."""
-    step = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size == 0:
-            return True
-        if size != 1:
-            if stride != step:
-                return False
-            step *= size
-    return True
 
 
 def empty(runtime: Runtime, shape: Sequence[int], dtype: dtype) -> Array:
@@ -120,7 +92,7 @@ def empty(runtime: Runtime, shape: Sequence[int], dtype: dtype) -> Array:
         )
     shape = tuple(shape)
     storage = Storage(runtime, prod(shape) * dtype.itemsize)
-    return Array(storage, shape, _contiguous_strides(shape), 0, dtype, is_view=False)
+    return Array(storage, shape, contiguous_strides(shape), 0, dtype, is_view=False)
 
 
 def from_host(runtime: Runtime, host: Any) -> Array:

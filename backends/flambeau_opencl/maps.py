@@ -16,7 +16,8 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import dtype
-from flambeau_opencl.array import Array, contiguous_strides
+from flambeau.striding import contiguous_strides
+from flambeau_opencl.array import Array
 from flambeau_opencl.elements import ELEMENTS, preamble
 from flambeau_opencl.runtime import COMPLAIN, Runtime, kernel_name
 

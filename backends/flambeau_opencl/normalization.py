@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from flambeau_opencl.array import Array, contiguous_strides, empty
+from flambeau.striding import contiguous_strides
+from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import clone, contiguous, to_dtype
 from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, unaligned
 from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE

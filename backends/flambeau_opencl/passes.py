@@ -14,7 +14,8 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import COMPLEX, FLOATING, dtype
-from flambeau_opencl.array import Array, contiguous_strides, empty
+from flambeau.striding import contiguous_strides
+from flambeau_opencl.array import Array, empty
 from flambeau_opencl.elements import ELEMENTS, cast, preamble, unaligned
 from flambeau_opencl.maps import accessors, run
 from flambeau_opencl.runtime import Runtime, kernel_name

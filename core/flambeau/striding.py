@@ -21,6 +21,11 @@ Window = tuple[Ints, Ints, int]
 
 def contiguous_strides(shape: Sequence[int]) -> Ints:
     """The strides of elements that lie one after the other in row-major order."""
+    return _contiguous(tuple(shape))
+
+
+@lru_cache(maxsize=4096)
+def _contiguous(shape: Ints) -> Ints:
     strides = []
     step = 1
     for size in reversed(shape):

@@ -16,7 +16,6 @@ from flambeau.ops.call import TENSORS
 from flambeau_opencl.backend import OpenCLBackend
 from flambeau_opencl.maps import broadcast_strides, merged, run
 from flambeau_opencl.runtime import runtime
-from flambeau_opencl.shape import _viewed_strides
 
 pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
 
@@ -42,21 +41,6 @@ def test_neighbouring_dimensions_are_merged_where_all_operands_allow_it() -> Non
 
 def test_broadcast_strides_are_zero_along_what_is_stretched() -> None:
     assert broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 4), (6, 4), (24,), (2, 12), (3, 2, 2, 2), (1, 24, 1)])
-@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)])
-def test_views_are_possible_exactly_where_numpy_makes_them(shape: tuple, order: tuple) -> None:
-    host = numpy.arange(24).reshape(2, 3, 4).transpose(order)
-    strides = tuple(s // host.itemsize for s in host.strides)
-    found = _viewed_strides(host.shape, strides, shape)
-    try:
-        expected = host.reshape(shape, copy=False)
-    except ValueError:
-        assert found is None
-        return
-    own = numpy.lib.stride_tricks.as_strided(host, shape, [s * host.itemsize for s in found])
-    numpy.testing.assert_array_equal(own, expected)
 
 
 @pytest.mark.parametrize("size", [7, 8, 40])

@@ -73,6 +73,19 @@ def test_view_is_made_where_numpy_makes_one_without_a_copy(base: Any, size: tupl
         assert (seen(found) == expected).all()
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (6, 4), (24,), (2, 12), (3, 2, 2, 2), (1, 24, 1)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)])
+def test_permuted_dimensions_are_viewed_where_numpy_views_them(shape: tuple[int, ...], order: tuple[int, ...]) -> None:
+    base = MEMORY[:24].reshape(2, 3, 4).transpose(order)
+    try:
+        expected = base.reshape(shape, copy=False)
+    except ValueError:
+        with pytest.raises(RuntimeError, match="without a copy"):
+            striding.view(*window(base), shape)
+        return
+    assert (seen(striding.view(*window(base), shape)) == expected).all()
+
+
 @pytest.mark.parametrize("base", BASES, ids=lambda base: str(base.shape))
 def test_contiguous(base: Any) -> None:
     shape, strides, _ = window(base)

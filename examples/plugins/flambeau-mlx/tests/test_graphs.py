@@ -81,6 +81,15 @@ def test_an_index_out_of_bounds_is_an_error_where_mlx_would_read_anything(index:
         x[flambeau.tensor(index, device="mlx")]
 
 
+def test_an_array_that_no_memory_holds_is_an_error_where_mlx_would_end_the_process() -> None:
+    column, row = flambeau.ones(1 << 20, 1, device="mlx"), flambeau.ones(1, 1 << 22, device="mlx")
+    with pytest.raises(
+        flambeau.OutOfMemoryError, match=r"no memory for an array of shape \[1048576, 4194304\]: it takes"
+    ):
+        column + row
+    assert (column + 1).sum().item() == 1 << 21
+
+
 def test_reductions_of_nothing() -> None:
     """MLX's own may never return."""
     for _ in range(50):

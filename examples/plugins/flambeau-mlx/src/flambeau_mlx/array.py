@@ -14,6 +14,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy
+from flambeau.devices import OutOfMemoryError
 from flambeau.dtypes import DTYPES, dtype
 from flambeau.striding import contiguous_strides, is_contiguous
 
@@ -49,24 +50,30 @@ class Storage:
         version: how often it was written to.
     """
 
-    __slots__ = ("__weakref__", "data", "version")
+    __slots__ = ("__weakref__", "_flat", "data", "version")
 
     def __init__(self, data: Any) -> None:
         self.data = data
         self.version = 0
+        self._flat: tuple[int, Any] | None = None
         note(self)
 
     def replace(self, data: Any) -> None:
         """Take ``data``, of the same size and dtype, for the contents."""
+        # In this order: a thread that looks meanwhile takes new contents for old ones, and looks again.
         self.data = data
         self.version += 1
+        self._flat = None
         note(self)
 
     def flat(self, kind: dtype) -> Any:
         """The contents as a 1-D MLX array of a dtype, bit by bit."""
-        # Views need the elements in memory as they are in order; MLX leaves the results of some operations otherwise.
-        self.data = mx.contiguous(self.data)
-        flat = self.data.reshape(-1)
+        version, flat = self._flat or (-1, None)
+        if version != self.version:
+            version = self.version
+            # Views need the elements in memory in their order, in which MLX leaves not every result.
+            flat = mx.contiguous(self.data).reshape(-1)
+            self._flat = version, flat
         own = TO_MLX[kind]
         return flat if flat.dtype == own else mx.view(flat, own)
 
@@ -80,7 +87,7 @@ class Array:
         whole: whether it shows all elements of the storage, in their order and dtype.
     """
 
-    __slots__ = ("_seen", "_strides", "_version", "dtype", "is_view", "offset", "shape", "storage", "whole")
+    __slots__ = ("_seen", "_strides", "dtype", "is_view", "offset", "shape", "storage", "whole")
 
     def __init__(
         self, storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...] | None, offset: int, kind: dtype,
@@ -93,8 +100,7 @@ class Array:
         self.is_view = is_view
         self.whole = whole
         self._strides = strides
-        self._seen: Any = None
-        self._version = -1
+        self._seen: tuple[int, Any] = (-1, None)  # what a view showed, and of which version of the storage
 
     @property
     def ndim(self) -> int:
@@ -118,13 +124,15 @@ class Array:
         if self.whole:
             data = storage.data
             return data if data.shape == self.shape else data.reshape(self.shape)
-        if self._version != storage.version:
+        version, seen = self._seen
+        if version != storage.version:
+            version = storage.version
             if 0 in self.shape:
-                self._seen = mx.zeros(self.shape, TO_MLX[self.dtype])
+                seen = mx.zeros(self.shape, TO_MLX[self.dtype])
             else:
-                self._seen = mx.as_strided(storage.flat(self.dtype), self.shape, self.strides, self.offset)
-            self._version = storage.version
-        return self._seen
+                seen = mx.as_strided(storage.flat(self.dtype), self.shape, self.strides, self.offset)
+            self._seen = version, seen
+        return seen
 
     def write(self, value: Any) -> None:
         """Put an MLX array of this shape and dtype in the place of the elements."""
@@ -148,8 +156,20 @@ class Array:
         return f"Array({list(self.shape)}, {self.dtype}, strides={list(self.strides)})"
 
 
+_LARGE = 1 << 30  # bytes; what is smaller is not asked about
+
+
 def fresh(data: Any) -> Array:
-    """An array with memory of its own, from an MLX array."""
+    """An array with memory of its own, from an MLX array.
+
+    Raises:
+        OutOfMemoryError: when it alone is larger than MLX's memory limit. On the CPU MLX would end the process.
+    """
+    if data.nbytes > _LARGE and data.nbytes > mx.get_memory_limit():
+        raise OutOfMemoryError(
+            f"the device type 'mlx' has no memory for an array of shape {list(data.shape)}: it takes "
+            f"{data.nbytes / 2**30:.1f} GiB, and MLX's limit is {mx.get_memory_limit() / 2**30:.1f} GiB"
+        )
     return Array(Storage(data), data.shape, None, 0, FROM_MLX[data.dtype], False, True)
 
 
@@ -213,7 +233,6 @@ def _box(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, size: in
     return tuple(extents), tuple(place), order, (*[n for _, n, _ in dims], 1)
 
 
-@lru_cache(maxsize=64)
 def _positions(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
     """The place in memory of each element of a window; of a dimension without stride only one."""
     places: Any = numpy.array(offset)

@@ -55,9 +55,11 @@ class MLXBackend(Backend):
 
     def device_name(self, index: int) -> str:
         """What MLX computes on."""
+        import mlx.core as mx
+
         from flambeau_mlx.evaluation import DEVICE
 
-        return f"MLX on the {'GPU' if 'gpu' in str(DEVICE) else 'CPU'}"
+        return f"MLX on the {'GPU' if DEVICE.type == mx.gpu else 'CPU'}"
 
     def kernels(self) -> Mapping[str, Any]:
         """The kernels of the modules in :data:`THEMES`; those that compute do so on the common stream."""

@@ -1,6 +1,7 @@
 """Kernels for what networks are made of: softmax, layer norm, convolution and attention by MLX's own.
 
-Their gradients are MLX's, too: ``mx.vjp`` adds those to the graph, and what nobody uses of it is never computed.
+The gradients of convolution are MLX's, too: ``mx.vjp`` adds them to the graph, and what nobody uses of it is never
+computed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def log_softmax(input: Array, dim: int) -> Array:
 
 
 def _is_plain(input: Array, normalized_shape: tuple[int, ...]) -> bool:
-    """Whether MLX's layer norm serves: floats, over the last dimension only."""
+    """Whether MLX's layer norm serves: float32, over the last dimension only."""
     return input.dtype.name == "float32" and len(normalized_shape) == 1 and input.size > 0
 
 
