@@ -236,11 +236,7 @@ class _Writer:
         )
         parents = [source.named(one.node) if one.name is None else f"{one.name}._node" for one in backward.targets]
         read = {value for call in self.behind for value in call.reads()}
-        checks = []
-        for one in self.recording.held:
-            if one.value in read:
-                cell = f"version_cell({one.name})" if one.name else source.named(version_cell(one.tensor))
-                checks.append(f"(c := {cell}), c[0]")
+        checks = [f"(c := {self._cell(one)}), c[0]" for one in self.recording.held if one.value in read]
         source.add(
             f"node = {source.named(make)}(({', '.join(parents)},), ({''.join(source.value(v) + ', ' for v in saved)}), "
             f"{'(' + ', '.join(checks) + ')' if checks else 'None'})"
@@ -254,10 +250,14 @@ class _Writer:
         """How a tensor from outside is written."""
         return held.name or self.source.named(held.tensor)
 
+    def _cell(self, held: Held) -> str:
+        """The version counter of a tensor from outside; one that there is stays."""
+        return f"version_cell({held.name})" if held.name else self.source.named(version_cell(held.tensor))
+
     def _effects(self) -> None:
         source, results = self.source, self.recording.results
         for held, steps in results.written_to:
-            source.add(f"version_cell({self.variable(held)})[0] += {steps}")
+            source.add(f"{self._cell(held)}[0] += {steps}")
         for held, steps in results.gradients_written_to:
             source.add(f"version_cell({self.variable(held)}._grad)[0] += {steps}")
         for held, grad, value in results.gradients:

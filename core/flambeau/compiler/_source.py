@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.compiler._graph import Call, Value
 from flambeau.compiler._live import SYMBOLS, Expression
 from flambeau.compiler._recorder import Word
-from flambeau.compiler._witness import COMPARED, MISSING, Entry, same
+from flambeau.compiler._witness import COMPARED, MISSING, Entry, contents, same
 from flambeau.dispatch import memory_of
 
 #: Arrays of so many bytes are let go of as soon as nothing needs them; smaller ones when the function ends.
@@ -105,7 +105,12 @@ class Source:
         """Write the conditions that were gathered."""
         if self._conditions:
             conditions, self._conditions = self._conditions, []
-            self.lines.append(f"if {' or '.join(conditions)}: return MISS")
+            # What is gone, from a dictionary or a cell, is no longer what it was; `dict.get` would cost twice as much.
+            self.lines += [
+                "try:",
+                f"    if {' or '.join(conditions)}: return MISS",
+                "except (KeyError, ValueError): return MISS",
+            ]
 
     def call(self, call: Call, last: list[Value]) -> None:
         """A kernel call, or what else happens; afterwards the values in ``last`` are not needed any more."""
@@ -169,13 +174,14 @@ class Source:
             if entry.value is MISSING:
                 self.unless(f"{self.constant(entry.key)} in {container}")
             else:
-                found = f"{container}.get({self.constant(entry.key)}, MISSING)"
-                self.unless(self.differs(found, entry.value))
+                self.unless(self.differs(f"{container}[{self.constant(entry.key)}]", entry.value))
         elif entry.kind == "cell":
-            if entry.value is not MISSING:
-                self.unless(self.differs(f"{container}.cell_contents", entry.value))
+            found = f"{self.named(contents)}({container})" if entry.value is MISSING else f"{container}.cell_contents"
+            self.unless(f"{found} is not MISSING" if entry.value is MISSING else self.differs(found, entry.value))
         elif entry.kind == "attribute":
             self.unless(self.differs(f"getattr({container}, {entry.key!r}, MISSING)", entry.value))
+        elif entry.kind == "keys":
+            self.unless(f"tuple({container}) != {self.named(entry.value)}")
         elif not entry.container:
             self.unless(container)
         elif entry.kind == "sequence":

@@ -38,6 +38,7 @@ _READING = ("flambeau.nn.modules", "flambeau.nn.utils", "flambeau.nn.parallel", 
 _IMPURE_MODULES = {"random", "time", "secrets", "uuid", "datetime", "numpy.random"}
 # With these a function reads attributes whose names are not in its code.
 _BY_NAME = {"getattr", "hasattr", "vars", "__dict__"}
+_KEYS = object()
 _IMPURE_CALLS = {print, input, open, next}
 
 
@@ -47,7 +48,8 @@ class Entry:
     Attributes:
         container: a dictionary (globals, attributes), a cell, a list or tuple, or an object with slots.
         key: the key, ``"cell_contents"``, None for a sequence or dictionary as a whole, or the attribute.
-        kind: ``"item"``, ``"cell"``, ``"attribute"``, ``"sequence"`` or ``"mapping"``.
+        kind: ``"item"``, ``"cell"``, ``"attribute"``, ``"sequence"``, ``"mapping"`` or ``"keys"``, those of a
+            dictionary.
         value: what was found; for a whole container its items, in a tuple.
     """
 
@@ -64,17 +66,17 @@ class Entry:
         if self.kind == "item":
             return self.container.get(self.key, MISSING)
         if self.kind == "cell":
-            return _contents(self.container)
+            return contents(self.container)
         if self.kind == "attribute":
             return getattr(self.container, self.key, MISSING)
-        if self.kind == "sequence":
+        if self.kind in ("sequence", "keys"):
             return tuple(self.container)
         return tuple(self.container), tuple(self.container.values())
 
     def changed(self) -> bool:
         """Whether another value is found than in the recording."""
         now = self.now()
-        if self.kind == "sequence":
+        if self.kind in ("sequence", "keys"):
             return not _all_same(now, self.value)
         if self.kind == "mapping":
             return not (_all_same(now[0], self.value[0]) and _all_same(now[1], self.value[1]))
@@ -90,7 +92,8 @@ def _all_same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
     return len(some) == len(others) and all(map(same, some, others))
 
 
-def _contents(cell: Any) -> Any:
+def contents(cell: Any) -> Any:
+    """What a variable of an enclosing function is, ``MISSING`` before it is assigned."""
     try:
         return cell.cell_contents
     except ValueError:  # not yet assigned
@@ -226,7 +229,7 @@ class Witness:
         if not _is_relevant(function.__globals__.get("__name__", "")):
             return
         for cell in function.__closure__ or ():
-            self.enter("cell", cell, "cell_contents", _contents(cell))
+            self.enter("cell", cell, "cell_contents", contents(cell))
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.root(default)
 
@@ -257,6 +260,7 @@ class Witness:
         names: Any = code.co_names
         if argument and attributes is not None and not _BY_NAME.isdisjoint(names):
             names = list(attributes)  # which ones, the code does not say
+            self.enter("keys", attributes, _KEYS, tuple(attributes), follow=False)
         for name in names:
             if attributes is not None and name in attributes:
                 found = attributes[name]
@@ -264,6 +268,8 @@ class Witness:
                 self.look(found, code)
             elif own_class:
                 self._look_at_class(value, attributes, name, code)
+            elif name == "forward" and attributes is not None:
+                self.enter("item", attributes, name, MISSING)
 
     def _look_at_class(self, value: Any, attributes: Any, name: str, code: CodeType) -> None:
         for cls in type(value).__mro__:
@@ -272,8 +278,10 @@ class Witness:
                 if kind in _PLAIN or kind.__name__ == "member_descriptor":
                     self.enter("attribute", value, name, getattr(value, name, MISSING))
                     self.look(getattr(value, name, MISSING), code)
-                elif attributes is not None and kind is FunctionType:
-                    self.enter("item", cls.__dict__, name, cls.__dict__[name])
+                elif attributes is not None and not hasattr(kind, "__set__"):  # a method; an object may have its own
+                    self.enter("item", attributes, name, MISSING)
+                    if getattr(cls, name) is getattr(cls, name):
+                        self.enter("attribute", cls, name, getattr(cls, name))
                 return
 
     def assigned(self) -> Entry | None:

@@ -135,6 +135,27 @@ def test_what_a_function_reads() -> None:
     WORDS.remove("negative")
 
 
+def test_what_is_gone() -> None:
+    """An attribute, a variable and a key that were read and are deleted: the function's own error, or what it does."""
+    settings, factor = Settings(), 2.0
+
+    def scaled(a: flambeau.Tensor) -> flambeau.Tensor:
+        return a * factor * getattr(settings, "scale", 1.0)
+
+    compiled = flambeau.compile(scaled, fullgraph=True)
+    for _ in range(2):
+        assert compiled(x).tolist() == [4, 4, 4]
+    del settings.scale
+    assert compiled(x).tolist() == [2, 2, 2] and recordings(compiled) == 2
+    settings.scale = 3.0
+    assert compiled(x).tolist() == [6, 6, 6] and recordings(compiled) == 3
+    del factor
+    with pytest.raises(NameError, match="factor"):
+        compiled(x)
+    factor = 2.0
+    assert compiled(x).tolist() == [6, 6, 6]
+
+
 def test_what_a_module_reads() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
@@ -174,6 +195,18 @@ def test_what_a_module_reads() -> None:
     check(7)
     module.eval()
     check(8)
+
+
+def test_methods_that_are_replaced() -> None:
+    module, own = nn.Linear(3, 3), Twice()
+    compiled = flambeau.compile(module, fullgraph=True)
+    calls = flambeau.compile(lambda a: own.method(a), fullgraph=True)
+    assert flambeau.equal(compiled(x), module(x)) and calls(x).tolist() == [2, 2, 2]
+    module.forward = lambda a: a * 5
+    own.method = lambda a: a * 5
+    assert compiled(x).tolist() == calls(x).tolist() == [5, 5, 5]
+    del module.forward, own.method
+    assert flambeau.equal(compiled(x), module(x)) and calls(x).tolist() == [2, 2, 2]
 
 
 def test_memory_that_is_exchanged() -> None:
