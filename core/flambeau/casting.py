@@ -109,7 +109,7 @@ def pinning_runtime(wanted: Any = None) -> DeviceRuntime | None:
     from flambeau import accelerator
 
     found = accelerator.current_accelerator() if wanted is None else device(wanted)
-    if found is None or found.type not in dispatch.available():
+    if found is None or (wanted is not None and found.type not in dispatch.available()):
         return None
     runtime = load(found).backend.runtime  # type: ignore[union-attr]
     return runtime if runtime is not None and runtime.pins else None

@@ -175,5 +175,5 @@ def test_the_page_on_cuda_runs_there_too() -> None:
 @needs_compiler
 def test_a_part_of_the_conformance_kit() -> None:
     """Kernels against decompositions, refusals, views, in-place forms; the whole kit takes a quarter of an hour."""
-    chosen = "test_overrides or test_errors or test_random or test_inplace or test_views"
+    chosen = "test_overrides or test_errors or test_random or test_inplace or test_views or test_runtime"
     check("--quick", "-k", chosen, "--pyargs", "flambeau.testing", "--device", "cuda")
