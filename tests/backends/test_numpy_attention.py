@@ -89,6 +89,45 @@ def test_values_and_gradients(dtype: str, shapes: Any, kind: str) -> None:
         numpy.testing.assert_array_equal(alone[only], gradients[only])
 
 
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+def test_dropout(shapes: Any, kind: str) -> None:
+    """The numbers are those of the stream, in the order of the weights, in whatever blocks they are drawn."""
+    shape, key_shape, width = shapes
+    query, key = RNG.standard_normal(shape), RNG.standard_normal(key_shape)
+    value, g = RNG.standard_normal((*key_shape[:-1], width)), RNG.standard_normal((*shape[:-1], width))
+    mask, is_causal = masked(kind, shape[-2], key_shape[-2])
+    weights = weights_of(query, key, mask, is_causal, 0.5)
+    drawn = numpy.random.Generator(numpy.random.Philox(key=5, counter=11)).random(weights.shape, numpy.float32)
+    factor = (drawn >= 0.25) / 0.75
+    of_weights = g @ value.swapaxes(-1, -2) * factor
+    of_scores = weights * (of_weights - (weights * of_weights).sum(-1, keepdims=True))
+    arguments = query, key, value, mask, is_causal, 0.5, 0.25, 5, 11
+    numpy.testing.assert_allclose(K["attention_with_dropout"](*arguments), weights * factor @ value, 1e-12, 1e-12)
+    needs = True, True, True, False
+    gq, gk, gv, _ = K["attention_with_dropout_backward"](g, *arguments, needs)
+    numpy.testing.assert_allclose(gq, 0.5 * of_scores @ key, 1e-12, 1e-12)
+    numpy.testing.assert_allclose(gk, 0.5 * of_scores.swapaxes(-1, -2) @ query, 1e-12, 1e-12)
+    numpy.testing.assert_allclose(gv, (weights * factor).swapaxes(-1, -2) @ g, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 24])
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_dropout_takes_numbers_of_the_generator(monkeypatch: pytest.MonkeyPatch, p: float, kept: int) -> None:
+    functional = flambeau.nn.functional
+    monkeypatch.setattr("flambeau.nn.functional._attention.KEPT", kept)
+    query, key, value = (flambeau.randn(2, 5, 4, dtype=flambeau.float64) for _ in range(3))
+    flambeau.manual_seed(3)
+    found = functional.scaled_dot_product_attention(query, key, value, dropout_p=p)
+    following = flambeau.rand(3)
+    flambeau.manual_seed(3)
+    weights = functional.dropout(flambeau.softmax(query @ key.mT / 2, -1), p)
+    assert flambeau.allclose(found, weights @ value)
+    assert flambeau.equal(flambeau.rand(3), following)
+    with pytest.raises(ValueError, match="dropout probability has to be between 0 and 1, but got -0.5"):
+        functional.scaled_dot_product_attention(query, key, value, dropout_p=-0.5)
+
+
 def test_views_by_heads() -> None:
     query, key, value = (RNG.standard_normal((2, 6, 3, 4)).transpose(0, 2, 1, 3) for _ in range(3))
     found = K["attention"](query, key, value, None, True, 0.5)

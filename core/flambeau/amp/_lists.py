@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # In the fast dtype.
 _FAST = {
-    "addbmm", "addmm", "attention", "attention_weights", "baddbmm", "bmm", "chain_matmul", "conv1d", "conv2d", "conv3d",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "einsum", "linalg_multi_dot",
-    "linalg_vecdot", "linear", "lstm_layer", "matmul", "mm", "prelu", "rnn_layer",
+    "addbmm", "addmm", "attention", "attention_weights", "attention_with_dropout", "baddbmm", "bmm", "chain_matmul",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "einsum",
+    "linalg_multi_dot", "linalg_vecdot", "linear", "lstm_layer", "matmul", "mm", "prelu", "rnn_layer",
 }  # fmt: skip
 
 # In float32, unless a `dtype=` is given.

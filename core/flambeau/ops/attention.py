@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from flambeau.dtypes import bool_
+from flambeau.dtypes import bool_, float32
 from flambeau.ops.arithmetic import cast, computed
 from flambeau.ops.declare import composite
 
@@ -85,14 +86,109 @@ def attention_backward(
 
     The weights are computed again: to keep them would take L * S numbers a head.
     """
+    return _cotangents(xp, g, query, key, value, attn_mask, is_causal, scale, needs, lambda weights: weights)
+
+
+# -- with dropout of the weights -------------------------------------------------------------------------------------
+
+
+@composite(public=())
+def attention_with_dropout(
+    xp: Xp,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float,
+    p: float,
+    seed: int,
+    offset: int,
+) -> Tensor:
+    """Return :func:`attention` with each weight set to 0 with probability ``p``, the others divided by ``1 - p``.
+
+    Args:
+        seed, offset: where in the stream the float32 numbers begin that decide, one for each weight (..., L, S).
+    """
+    q, k, v = (computed(xp, x) for x in (query, key, value))
+    mask = attn_mask if attn_mask is None else computed(xp, attn_mask)
+    weights = xp.attention_weights(q, k, mask, is_causal, scale)
+    return cast(xp, xp.matmul(xp.apply_dropout(weights, _drawn(xp, weights, seed, offset), p), v), query)
+
+
+def _drawn(xp: Xp, weights: Any, seed: int, offset: int) -> Any:
+    return xp.random_uniform(tuple(weights.shape), float32, seed, offset, xp.device_of(weights))
+
+
+@attention_with_dropout.joint_vjp
+def _(
+    xp: Xp,
+    g: Any,
+    needs: tuple[bool, ...],
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any,
+    is_causal: bool,
+    scale: float,
+    p: float,
+    seed: int,
+    offset: int,
+) -> tuple[Any, ...]:
+    settings = attn_mask, is_causal, scale, p, seed, offset, needs
+    return xp.attention_with_dropout_backward(g, query, key, value, *settings)
+
+
+@composite(public=())
+def attention_with_dropout_backward(
+    xp: Xp,
+    g: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float,
+    p: float,
+    seed: int,
+    offset: int,
+    needs: tuple[bool, bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the cotangents of query, key, value and mask, each None where it is not needed.
+
+    The weights are computed, and the numbers drawn, again.
+    """
+
+    def drop(weights: Any) -> Any:
+        return xp.apply_dropout(weights, _drawn(xp, weights, seed, offset), p)
+
+    return _cotangents(xp, g, query, key, value, attn_mask, is_causal, scale, needs, drop)
+
+
+# -- the gradient ----------------------------------------------------------------------------------------------------
+
+
+def _cotangents(
+    xp: Xp,
+    g: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any,
+    is_causal: bool,
+    scale: float,
+    needs: tuple[bool, ...],
+    drop: Callable[[Any], Any],
+) -> tuple[Any, Any, Any, Any]:
+    """Those of query, key, value and mask, ``drop`` being what lies between the weights and their product."""
     q, k, v, cotangent = (computed(xp, x) for x in (query, key, value, g))
     mask = attn_mask if attn_mask is None else computed(xp, attn_mask)
     weights = xp.attention_weights(q, k, mask, is_causal, scale)
     gq = gk = gv = gm = None
     if needs[2]:
-        gv = _like(xp, xp.matmul(_transposed(xp, weights), cotangent), value)
+        gv = _like(xp, xp.matmul(_transposed(xp, drop(weights)), cotangent), value)
     if needs[0] or needs[1] or needs[3]:
-        of_weights = xp.matmul(cotangent, _transposed(xp, v))
+        of_weights = drop(xp.matmul(cotangent, _transposed(xp, v)))
         of_scores = xp.softmax_backward(of_weights, weights, len(weights.shape) - 1)
         if needs[0]:
             gq = _like(xp, xp.mul(xp.matmul(of_scores, k), scale), query)

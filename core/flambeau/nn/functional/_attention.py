@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 
-from flambeau.nn.functional._dropout import dropout
+from flambeau.devices import levels
+from flambeau.dtypes import float32
+from flambeau.nn.functional._dropout import check_probability, dropout
 from flambeau.ops.arithmetic import cast, computed
 from flambeau.ops.call import TENSORS
+from flambeau.ops.random import blocks_for
+from flambeau.ops.spec import broadcast_shapes, numel
+from flambeau.random import default_generator
 from flambeau.tensor import Tensor
+
+#: Up to so many weights are kept for the backward pass with the numbers that dropped some of them (128 MB in all). To
+#: compute and draw them again takes half as much time more, and hardly any memory.
+KEPT = 1 << 24
 
 
 def scaled_dot_product_attention(
@@ -58,7 +67,23 @@ def scaled_dot_product_attention(
         scale = 1 / math.sqrt(shapes[0][-1])
     if not dropout_p:
         return TENSORS.attention(query, key, value, attn_mask, is_causal, scale)
-    q, k, v = (computed(TENSORS, x) for x in (query, key, value))  # as the op does
-    mask = attn_mask if attn_mask is None else computed(TENSORS, attn_mask)
-    weights = dropout(TENSORS.attention_weights(q, k, mask, is_causal, scale), dropout_p)
-    return cast(TENSORS, TENSORS.matmul(weights, v), query)
+    return attend_with_dropout(query, key, value, attn_mask, is_causal, scale, dropout_p)
+
+
+def attend_with_dropout(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float, p: float
+) -> Tensor:
+    """The op ``attention`` with dropout of the weights, by numbers of the default generator."""
+    check_probability(p)
+    lead = broadcast_shapes("attention", query.shape[:-2], key.shape[:-2])
+    shape = (*lead, query.shape[-2], key.shape[-2])
+    if mask is not None:
+        shape = broadcast_shapes("attention", shape, mask.shape)
+    # Under vmap it is for the draw to say which examples share the numbers.
+    if numel(shape) <= KEPT or levels.stack:
+        q, k, v = (computed(TENSORS, x) for x in (query, key, value))  # as the op does
+        mask = mask if mask is None else computed(TENSORS, mask)
+        weights = dropout(TENSORS.attention_weights(q, k, mask, is_causal, scale), p)
+        return cast(TENSORS, TENSORS.matmul(weights, v), query)
+    seed, offset = default_generator.reserve(blocks_for(numel(shape), float32))
+    return TENSORS.attention_with_dropout(query, key, value, mask, is_causal, scale, p, seed, offset)

@@ -12,9 +12,14 @@ from flambeau.random import uniform
 from flambeau.tensor import Tensor
 
 
-def _drop(kernel: Any, input: Tensor, p: float, training: bool, inplace: bool, shape: Sequence[int] | None) -> Tensor:
+def check_probability(p: float) -> None:
+    """Raise ValueError unless ``p`` is within [0, 1]."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _drop(kernel: Any, input: Tensor, p: float, training: bool, inplace: bool, shape: Sequence[int] | None) -> Tensor:
+    check_probability(p)
     if not training or p == 0 or 0 in input._array.shape:
         return input
     # One draw an element, or one a feature; single precision decides well enough.

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import flambeau
+from flambeau.nn.functional._attention import attend_with_dropout
 from flambeau.nn.functional._dropout import dropout
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor
@@ -139,11 +140,13 @@ def _attend(
     batch, heads, length, head_size = q.shape
     scale = 1 / math.sqrt(head_size)
     weights: Any = None
-    if need_weights or dropout_p:
+    if need_weights:
         weights = TENSORS.attention_weights(q, k, mask, causal, scale)
         if dropout_p:
             weights = dropout(weights, dropout_p)
         output = TENSORS.matmul(weights, v)
+    elif dropout_p:
+        output = attend_with_dropout(q, k, v, mask, causal, scale, dropout_p)
     else:
         output = TENSORS.attention(q, k, v, mask, causal, scale)
     output = TENSORS.permute(output, (2, 0, 1, 3)).reshape(length, batch, heads * head_size)

@@ -207,6 +207,29 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(1, 2, 3, 4), make(2, 2, 5, 4), make(2, 1, 5, 6), None, True, 0.5)
 
 
+def _with_dropout(
+    q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float, p: float, seed: int, offset: int
+) -> Any:
+    weights = _weights(q, k, mask, causal, scale)
+    drawn = np.random.Generator(np.random.Philox(key=seed, counter=offset)).random(weights.shape, np.float32)
+    return np.where(drawn >= p, weights / (1 - p), 0) @ v
+
+
+@case("attention_with_dropout", _with_dropout, constant=("attn_mask",))
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(2, 3, 4), make(2, 5, 4), make(2, 5, 6), None, False, 0.5, 0.25, 7, 3)
+    yield sample(make(1, 2, 3, 4), make(2, 2, 5, 4), make(2, 1, 5, 6), None, True, 0.5, 0.5, 1, 0)
+    yield sample(make(2, 3, 4), make(2, 5, 4), make(2, 5, 6), make(3, 5), False, 0.5, 0.25, 2**40, 2**33)
+
+
+@case("attention_with_dropout_backward", None, gradients=False)
+def _(make: Maker) -> Iterator[Sample]:
+    for mask, is_causal in ((None, True), (make(3, 5), False)):
+        tensors = make(2, 3, 4), make(2, 5, 4), make(2, 5, 6)
+        settings = mask, is_causal, 0.5, 0.25, 7, 3, (True, True, True, mask is not None)
+        yield sample(make(2, 3, 6), *tensors, *settings)
+
+
 @case("attention_backward", None, gradients=False)
 def _(make: Maker) -> Iterator[Sample]:
     for mask, is_causal in ((None, False), (None, True), (make(3, 5), False)):
