@@ -28,6 +28,7 @@ THEMES = (
     "loss",
     "normalization",
     "attention",
+    "recurrent",
     "convolution",
     "pooling",
     "optimizer",

@@ -1,4 +1,4 @@
-"""Where elements are: dimensions merged, and the C++ that turns an element's number into its place in each array.
+"""Where elements are: the C++ that turns an element's number into its place in each array.
 
 Strides are in elements.
 """
@@ -6,7 +6,6 @@ Strides are in elements.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import cupy
@@ -21,33 +20,6 @@ def element_strides(array: Array) -> Shape:
     """An array's strides in elements."""
     itemsize = array.itemsize
     return tuple([step // itemsize for step in array.strides])
-
-
-@lru_cache(maxsize=8192)
-def broadcast_strides(shape: Shape, own: Shape, strides: Shape) -> Shape:
-    """The strides under which an array of shape ``own`` is seen as one of ``shape``."""
-    lead = len(shape) - len(own)
-    return (0,) * lead + tuple(0 if size == 1 else stride for size, stride in zip(own, strides, strict=True))
-
-
-@lru_cache(maxsize=8192)
-def merged(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Shape, ...]]:
-    """Shape and strides with the dimensions of size 1 left out and neighbours merged where all operands allow it."""
-    sizes: list[int] = []
-    steps: list[list[int]] = [[] for _ in strides]
-    for d, size in enumerate(shape):
-        if size == 1:
-            continue
-        own = [s[d] for s in strides]
-        if sizes and all(before[-1] == size * step for before, step in zip(steps, own, strict=True)):
-            sizes[-1] *= size
-            for before, step in zip(steps, own, strict=True):
-                before[-1] = step
-        else:
-            sizes.append(size)
-            for before, step in zip(steps, own, strict=True):
-                before.append(step)
-    return tuple(sizes), tuple(tuple(s) for s in steps)
 
 
 def index_type(shape: Shape, strides: Sequence[Shape]) -> str:

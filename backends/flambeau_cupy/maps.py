@@ -16,8 +16,9 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import dtype
+from flambeau.striding import broadcast_strides, merged
 from flambeau_cupy.elements import compute, own_dtype, storage
-from flambeau_cupy.layout import broadcast_strides, element_strides, index_type, merged, place_parameters, places
+from flambeau_cupy.layout import element_strides, index_type, place_parameters, places
 from flambeau_cupy.programs import BLOCK, COMPLAIN, SCALARS, blocks, compiled, complaints, kernel_name
 
 Array = Any

@@ -79,8 +79,8 @@ def _batch_stride(array: Array, batch: Shape) -> int | None:
     return step or 0
 
 
-def multiply(a: Array, b: Array, out: Array, factor: float = 1.0) -> None:
-    """``out = factor * a @ b`` for (..., m, k), (..., k, n) of one batch shape.
+def multiply(a: Array, b: Array, out: Array, factor: float = 1.0, add: bool = False) -> None:
+    """``out = factor * a @ b``, or what was there plus that, for (..., m, k), (..., k, n) of one batch shape.
 
     Args:
         a, b: of one dtype.
@@ -96,7 +96,7 @@ def multiply(a: Array, b: Array, out: Array, factor: float = 1.0) -> None:
             matrix.__init__(matrix.array.copy())  # type: ignore[misc]
             steps[i] = matrix.array.shape[-2] * matrix.array.shape[-1]
     kind, own = out.dtype.char, a.dtype.char
-    alpha, zero = _number(factor, kind), _number(0.0, kind)
+    alpha, beta = _number(factor, kind), _number(float(add), kind)
     if kind in "dD":
         compute = _COMPUTE_64F
     else:
@@ -106,7 +106,7 @@ def multiply(a: Array, b: Array, out: Array, factor: float = 1.0) -> None:
     cublas.gemmStridedBatchedEx(
         cupy.cuda.get_cublas_handle(), operations[1], operations[0], n, m, k, alpha.ctypes.data,
         right.array.data.ptr, _TYPES[own], right.leading, steps[1],
-        left.array.data.ptr, _TYPES[own], left.leading, steps[0], zero.ctypes.data,
+        left.array.data.ptr, _TYPES[own], left.leading, steps[0], beta.ctypes.data,
         out.data.ptr, _TYPES[kind], n, _batch_stride(out, batch), prod(batch), compute, _DEFAULT_ALGORITHM,
     )  # fmt: skip
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import dtype
+from flambeau.striding import broadcast_strides, merged
 from flambeau_cupy.elements import own_dtype, storage
-from flambeau_cupy.layout import broadcast_strides, element_strides, index_type, merged, place_parameters, places
+from flambeau_cupy.layout import element_strides, index_type, place_parameters, places
 from flambeau_cupy.maps import Number
 from flambeau_cupy.programs import COMPLAIN, SCALARS, compiled, complaints, kernel_name
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from flambeau.dtypes import bool_, float32, float64
 from flambeau.ops.declare import OPS
+from flambeau.striding import broadcast_strides
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import contiguous
 from flambeau_opencl.elements import ELEMENTS
-from flambeau_opencl.maps import broadcast_strides, run
+from flambeau_opencl.maps import run
 from flambeau_opencl.matmul import multiply
 from flambeau_opencl.rows import each, run_rows
 

@@ -19,10 +19,11 @@ from flambeau.dtypes import (
     scalar_dtype,
 )
 from flambeau.ops.spec import broadcast_shapes
+from flambeau.striding import merged
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.elements import ELEMENTS, cast
 from flambeau_opencl.elementwise import number
-from flambeau_opencl.maps import merged, run
+from flambeau_opencl.maps import run
 from flambeau_opencl.runtime import runtime
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 
 from flambeau.dtypes import dtype
-from flambeau.striding import contiguous_strides
+from flambeau.striding import broadcast_strides, contiguous_strides, merged
 from flambeau_opencl.array import Array
 from flambeau_opencl.elements import ELEMENTS, preamble
 from flambeau_opencl.runtime import COMPLAIN, Runtime, kernel_name
@@ -42,33 +42,6 @@ _ROWS_A_GROUP = 8
 _SPANS = 16, 2048
 # What one turn of the loop writes no other reads, as with work-items.
 INDEPENDENT = '_Pragma("clang loop vectorize(assume_safety)")'
-
-
-@lru_cache(maxsize=8192)
-def merged(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Shape, ...]]:
-    """Shape and strides with the dimensions of size 1 left out and neighbours merged where all operands allow it."""
-    sizes: list[int] = []
-    steps: list[list[int]] = [[] for _ in strides]
-    for d, size in enumerate(shape):
-        if size == 1:
-            continue
-        own = [s[d] for s in strides]
-        if sizes and all(before[-1] == size * step for before, step in zip(steps, own, strict=True)):
-            sizes[-1] *= size
-            for before, step in zip(steps, own, strict=True):
-                before[-1] = step
-        else:
-            sizes.append(size)
-            for before, step in zip(steps, own, strict=True):
-                before.append(step)
-    return tuple(sizes), tuple(tuple(s) for s in steps)
-
-
-@lru_cache(maxsize=8192)
-def broadcast_strides(shape: Shape, own: Shape, strides: Shape) -> Shape:
-    """The strides under which an array of shape ``own`` is seen as one of ``shape``."""
-    lead = len(shape) - len(own)
-    return (0,) * lead + tuple(0 if size == 1 else stride for size, stride in zip(own, strides, strict=True))
 
 
 class _Plan:

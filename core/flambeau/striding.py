@@ -238,3 +238,33 @@ def complex_of_pairs(shape: Ints, strides: Ints, offset: int) -> Window:
             f"divisible by 2, got {list(strides)} and {offset}"
         )
     return shape[:-1], tuple([step // 2 for step in steps]), offset // 2
+
+
+# -- several windows ---------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8192)
+def merged(shape: Ints, strides: tuple[Ints, ...]) -> tuple[Ints, tuple[Ints, ...]]:
+    """Ints and strides with the dimensions of size 1 left out and neighbours merged where all operands allow it."""
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for d, size in enumerate(shape):
+        if size == 1:
+            continue
+        own = [s[d] for s in strides]
+        if sizes and all(before[-1] == size * step for before, step in zip(steps, own, strict=True)):
+            sizes[-1] *= size
+            for before, step in zip(steps, own, strict=True):
+                before[-1] = step
+        else:
+            sizes.append(size)
+            for before, step in zip(steps, own, strict=True):
+                before.append(step)
+    return tuple(sizes), tuple(tuple(s) for s in steps)
+
+
+@lru_cache(maxsize=8192)
+def broadcast_strides(shape: Ints, own: Ints, strides: Ints) -> Ints:
+    """The strides under which an array of shape ``own`` is seen as one of ``shape``."""
+    lead = len(shape) - len(own)
+    return (0,) * lead + tuple(0 if size == 1 else stride for size, stride in zip(own, strides, strict=True))

@@ -14,7 +14,7 @@ import flambeau
 from flambeau.nn import functional as F
 from flambeau.ops.call import TENSORS
 from flambeau_opencl.backend import OpenCLBackend
-from flambeau_opencl.maps import broadcast_strides, merged, run
+from flambeau_opencl.maps import run
 from flambeau_opencl.runtime import runtime
 
 pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
@@ -31,16 +31,6 @@ def normal(*shape: int, seed: int = 0) -> numpy.ndarray:
 
 
 # -- layouts -------------------------------------------------------------------------------------------------------
-
-
-def test_neighbouring_dimensions_are_merged_where_all_operands_allow_it() -> None:
-    assert merged((2, 3, 4), ((12, 4, 1), (12, 4, 1))) == ((24,), ((1,), (1,)))
-    assert merged((2, 3, 4), ((12, 4, 1), (0, 0, 1))) == ((6, 4), ((4, 1), (0, 1)))
-    assert merged((1, 3, 1), ((7, 2, 9),)) == ((3,), ((2,),))
-
-
-def test_broadcast_strides_are_zero_along_what_is_stretched() -> None:
-    assert broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)
 
 
 @pytest.mark.parametrize("size", [7, 8, 40])

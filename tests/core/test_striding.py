@@ -133,3 +133,13 @@ def test_what_cannot_be_seen_is_refused() -> None:
     with pytest.raises(RuntimeError, match="must not be negative"):
         striding.as_strided(6, 0, (2,), (-1,))
     assert striding.as_strided(6, 1, (2, 2), (3, 1)) == ((2, 2), (3, 1), 1)
+
+
+def test_neighbouring_dimensions_are_merged_where_all_operands_allow_it() -> None:
+    assert striding.merged((2, 3, 4), ((12, 4, 1), (12, 4, 1))) == ((24,), ((1,), (1,)))
+    assert striding.merged((2, 3, 4), ((12, 4, 1), (0, 0, 1))) == ((6, 4), ((4, 1), (0, 1)))
+    assert striding.merged((1, 3, 1), ((7, 2, 9),)) == ((3,), ((2,),))
+
+
+def test_broadcast_strides_are_zero_along_what_is_stretched() -> None:
+    assert striding.broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.skipif(not cuda.is_available(), reason="there is no CUD
 if cuda.is_available():
     import cupy
 
-    from flambeau_cupy.layout import broadcast_strides, merged
     from flambeau_cupy.maps import run
     from flambeau_cupy.programs import compiled
 
@@ -112,13 +111,6 @@ def test_views_share_memory_and_say_so() -> None:
 def test_dlpack_passes_without_a_copy() -> None:
     x = flambeau.arange(3.0, device=CUDA)
     assert flambeau.from_dlpack(x._array).data_ptr() == x.data_ptr()
-
-
-def test_merging_and_broadcasting() -> None:
-    assert merged((2, 3, 4), ((12, 4, 1), (12, 4, 1))) == ((24,), ((1,), (1,)))
-    assert merged((2, 3, 4), ((12, 4, 1), (0, 0, 1))) == ((6, 4), ((4, 1), (0, 1)))
-    assert merged((1, 3, 1), ((7, 2, 9),)) == ((3,), ((2,),))
-    assert broadcast_strides((2, 3, 4), (3, 1), (5, 1)) == (0, 5, 0)
 
 
 # -- deterministic mode ------------------------------------------------------------------------------------------------

@@ -42,9 +42,8 @@ def gemmStridedBatchedEx(
     c = _matrices(C, Ctype, m, n, ldc, strideC, batchCount)
     wide = numpy.float32 if a.dtype.itemsize == 2 else a.dtype
     a, b = [x.astype(wide) for x in (a.swapaxes(1, 2) if transa else a, b.swapaxes(1, 2) if transb else b)]
-    factors = [
-        numpy.frombuffer((ctypes.c_char * numpy.dtype(wide).itemsize).from_address(p), wide)[0] for p in (alpha, beta)
-    ]
-    assert factors[1] == 0
+    size = ctypes.c_char * numpy.dtype(wide).itemsize
+    factor, kept = [numpy.frombuffer(size.from_address(p), wide)[0] for p in (alpha, beta)]
     with numpy.errstate(all="ignore"):
-        c[...] = factors[0] * (a @ b)
+        product = factor * (a @ b)
+        c[...] = product if kept == 0 else product + kept * c
