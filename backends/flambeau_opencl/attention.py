@@ -79,10 +79,8 @@ def _split(weights: tuple[int, ...], itemsize: int, arrays: Sequence[Array | Non
     return None
 
 
-def _piece(array: Array | None, dim: int, start: int, end: int, rank: int) -> Array | None:
+def _piece(array: Array, dim: int, start: int, end: int, rank: int) -> Array:
     """A piece of an operand, which is whole where it broadcasts."""
-    if array is None:
-        return None
     own = dim - (rank - len(array.shape))
     return array if own < 0 or array.shape[own] == 1 else slice_(array, own, start, end)
 
@@ -99,7 +97,8 @@ def attention(query: Array, key: Array, value: Array, attn_mask: Array | None, i
     out = empty(query.runtime, (*query.shape[:-1], value.shape[-1]), query.dtype)
     for start in range(0, shape[dim], length):
         end = min(start + length, shape[dim])
-        q, k, v, m = (_piece(a, dim, start, end, len(shape)) for a in (query, key, value, attn_mask))
+        q, k, v = (slice_(a, dim, start, end) for a in (query, key, value))
+        m = None if attn_mask is None else _piece(attn_mask, dim, start, end, len(shape))
         assign(slice_(out, dim, start, end), attention(q, k, v, m, is_causal, scale))
     return out
 
@@ -128,8 +127,9 @@ def attention_backward(
     ]
     for start in range(0, shape[dim], length):
         end = min(start + length, shape[dim])
-        pieces = [_piece(a, dim, start, end, len(shape)) for a in (g, query, key, value, attn_mask)]
-        for target, part in zip(found, attention_backward(*pieces, is_causal, scale, needs), strict=False):
+        c, q, k, v = (slice_(a, dim, start, end) for a in (g, query, key, value))
+        m = None if attn_mask is None else _piece(attn_mask, dim, start, end, len(shape))
+        for target, part in zip(found, attention_backward(c, q, k, v, m, is_causal, scale, needs), strict=False):
             if target is not None:
                 assign(slice_(target, dim, start, end), part)
     return (*found, None)
