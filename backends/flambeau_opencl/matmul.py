@@ -173,7 +173,10 @@ def multiply(left: Array, right: Array, out: Array | None = None, add: bool = Fa
         # One product instead of one for each matrix of the batch.
         left = left.window((math.prod(batch) * rows, inner), left.strides[-2:], left.offset)
         batch, rows = (), left.shape[0]
-    _tiled(left.runtime, left, right, result, batch, rows, columns, inner, add)
+    panel, b_row = _panel_width(kind, columns), right.strides[-2]
+    if left.runtime.is_cpu and columns > 1 and _wants_panels(right, rows, inner, columns):
+        right, b_row, panel = _panels(right, panel), panel, inner * panel
+    _launch(left, right, b_row, panel, result, batch, rows, columns, inner, add)
     return result
 
 
@@ -204,26 +207,7 @@ def _naive(left: Array, right: Array, result: Array, batch: tuple[int, ...]) -> 
     run("matmul", body, [result.reshaped(*shape)], [own, other], [("long", n) for n in sizes], "a0 a1")
 
 
-def _tiled(
-    runtime: Runtime,
-    left: Array,
-    right: Array,
-    result: Array,
-    batch: tuple[int, ...],
-    rows: int,
-    columns: int,
-    inner: int,
-    add: bool,
-) -> None:
-    panel = _panel_width(left.dtype, columns)
-    b_row = right.strides[-2]
-    if runtime.is_cpu and columns > 1 and _wants_panels(right, rows, inner, columns):
-        right, b_row, panel = _panels(right, panel), panel, inner * panel
-    _launch(runtime, left, right, b_row, panel, result, batch, rows, columns, inner, add)
-
-
 def _launch(
-    runtime: Runtime,
     left: Array,
     right: Array,
     b_row: int,
@@ -236,7 +220,7 @@ def _launch(
     add: bool,
 ) -> None:
     """Enqueue the kernel for ``right`` whose rows lie ``b_row`` apart, and whose panels of columns ``panel``."""
-    kind = left.dtype
+    runtime, kind = left.runtime, left.dtype
     rank = len(batch)
     width = vector_width(kind)
     vectors = _panel_width(kind, columns) // width
@@ -285,8 +269,7 @@ class Factor:
         rows = left.shape[0]
         result = out if out is not None else empty(left.runtime, (rows, self.columns), left.dtype)
         if result.size:
-            _launch(left.runtime, left, self.array, self.row, self.panel, result, (), rows, self.columns, self.inner,
-                    add)  # fmt: skip
+            _launch(left, self.array, self.row, self.panel, result, (), rows, self.columns, self.inner, add)
         return result
 
 

@@ -215,6 +215,23 @@ def test_weights_of_attention(
     numpy.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("block", [4 * 33 * 33, 3 * 4 * 33 * 33 * 2, 100])
+@pytest.mark.parametrize("mask", [None, (33, 33), (4, 1, 1, 33), (3, 33, 33)])
+def test_attention_a_few_heads_at_a_time(block: int, mask: tuple | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flambeau_opencl.attention.BLOCK", block)
+    added = None if mask is None else normal(*mask, seed=4)
+
+    def attended(q: flambeau.Tensor, k: flambeau.Tensor, v: flambeau.Tensor) -> flambeau.Tensor:
+        own = None if added is None else flambeau.from_numpy(added).to(q.device)
+        return F.scaled_dot_product_attention(q, k, v, own)
+
+    shapes = [(4, 3, 33, 8)] * 3
+    for actual, expected in zip(
+        _gradients(attended, *shapes, device=OPENCL), _gradients(attended, *shapes, device="cpu"), strict=True
+    ):
+        numpy.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.usefixtures("as_gpu")
 def test_training_with_the_kernels_for_gpus_agrees_with_the_cpu() -> None:
     here, there = _Training(OPENCL), _Training("cpu")

@@ -44,6 +44,25 @@ def attention_weights(
     return xp.where(nowhere, 0, xp.softmax(xp.where(nowhere, 0, scores), last))
 
 
+@attention_weights.joint_vjp
+def _(
+    xp: Xp,
+    g: Any,
+    needs: tuple[bool, ...],
+    query: Any,
+    key: Any,
+    attn_mask: Any,
+    scale: float,
+    result: Any,
+) -> tuple[Any, Any, Any]:
+    of_scores = xp.softmax_backward(g, result, len(result.shape) - 1)
+    return (
+        _like(xp, xp.mul(xp.matmul(of_scores, key), scale), query) if needs[0] else None,
+        _like(xp, xp.mul(xp.matmul(_transposed(xp, of_scores), query), scale), key) if needs[1] else None,
+        _like(xp, of_scores, attn_mask) if needs[2] else None,
+    )
+
+
 @composite(public=())
 def attention(
     xp: Xp, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, is_causal: bool, scale: float
