@@ -216,6 +216,22 @@ def test_random_numbers_go_on() -> None:
     assert found[0][0] != found[0][1]
 
 
+def test_attention_draws_its_numbers_again_for_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flambeau.nn.functional._attention.KEPT", 0)
+
+    def step(x: flambeau.Tensor) -> Any:
+        x = x.detach().requires_grad_()
+        F.scaled_dot_product_attention(x, x, x, dropout_p=0.5).square().sum().backward()
+        return x.grad
+
+    found = []
+    for function in (step, flambeau.compile(step, fullgraph=True)):
+        flambeau.manual_seed(3)
+        found.append([bits(function(flambeau.ones(2, 5, 4))) for _ in range(3)])
+    assert found[0] == found[1]
+    assert found[0][0] != found[0][1]
+
+
 def test_generators_of_one_own() -> None:
     generator = flambeau.Generator()
     compiled = flambeau.compile(lambda: flambeau.rand(3, generator=generator), fullgraph=True)
