@@ -86,7 +86,7 @@ _TOP = each("V v = L1; @m = v > @m ? v : @m;", "m:MAX")
 _ROWS = {
     "softmax": (
         f"{_TOP} T m = MAX(m); {each('V e = exp(L1 - m); @s += e; S0(e);', 's:SUM')} "
-        f"T s = SUM(s); {each('S0(L0 / s);')}"
+        f"T share = 1 / SUM(s); {each('S0(L0 * share);')}"
     ),
     "log_softmax": (
         f"{_TOP} T m = MAX(m); {each('@s += exp(L1 - m);', 's:SUM')} T s = log(SUM(s)); {each('S0(L1 - m - s);')}"

@@ -95,17 +95,22 @@ def native_layer_norm_backward(
     return gi, gw if needs[1] else None, gb if needs[2] else None
 
 
-# A work-item adds up a share of the rows for a vector of columns, the last of which begins early enough to be whole.
+# A work-item adds up a share of the rows for two vectors of columns (a cache line), the last of which begin so early as
+# to be whole.
 _SHARES = """
 long row = i / n2 * {share}, end = min(row + {share}, n0), column = min(i % n2 * {W}, n1 - {W});
 long to = i / n2 * n1 + column;
-{V} s = 0, t = 0;
+{V} s = 0, t = 0, s_ = 0, t_ = 0;
 for (; row < end; ++row) {{
-    {V} g = AT(p0 + x0 + row * n1 + column);
+    long at = row * n1 + column;
+    {V} g = AT(p0 + x0 + at), g_ = AT(p0 + x0 + at + {half});
     s += g;
-    t += g * (AT(p1 + x1 + row * n1 + column) - IN2(x2 + row)) * IN3(x3 + row);
+    s_ += g_;
+    t += g * (AT(p1 + x1 + at) - IN2(x2 + row)) * IN3(x3 + row);
+    t_ += g_ * (AT(p1 + x1 + at + {half}) - IN2(x2 + row)) * IN3(x3 + row);
 }}
 AT(q0 + y0 + to) = t; AT(q1 + y1 + to) = s;
+AT(q0 + y0 + to + {half}) = t_; AT(q1 + y1 + to + {half}) = s_;
 """
 
 
@@ -114,15 +119,17 @@ def _parameter_gradients(g: Array, input: Array, statistics: Sequence[Array]) ->
     height, width = g.shape
     wide = statistics[0].dtype
     g, input = to_dtype(g, wide), to_dtype(input, wide)
-    columns = vector_width(wide) if g.runtime.is_cpu and width >= vector_width(wide) else 1
+    # Elsewhere both vectors are one number, and what is done to them is done once.
+    half = vector_width(wide) if g.runtime.is_cpu and width >= 2 * vector_width(wide) else 0
+    columns = 2 * half or 1
     real = ELEMENTS[wide].compute
-    vector = f"{real}{columns}" if columns > 1 else real
+    vector = f"{real}{half}" if half else real
     shares, blocks = -(-height // _SHARE), -(-width // columns)
     partial = [empty(g.runtime, (shares, width), wide) for _ in range(2)]
     origins = [a.window((1, 1), (0, 0), a.offset) for a in (*partial, g, input, *statistics)]
     numbers = [("long", n) for n in (height, width, blocks)]
     functions = unaligned(vector, real) + "\n#define AT(pointer) (*(__global unaligned *)(pointer))\n"
-    body = _SHARES.format(share=_SHARE, W=columns, V=vector)
+    body = _SHARES.format(share=_SHARE, W=columns, V=vector, half=half)
     raw = "r0 r1 a0 a1 a2 a3"
     run("layer_norm_shares", body, origins[:2], origins[2:], numbers, raw, functions, shape=(shares * blocks, 1))
     return sum_(partial[0], (0,)), sum_(partial[1], (0,))
