@@ -13,7 +13,8 @@ import cupy
 Shape = tuple[int, ...]
 Array = Any
 
-_SMALL = 1 << 31
+#: Numbers up to which ``int`` does: the threads of the last block have numbers beyond the elements.
+SMALL = (1 << 31) - 1024
 
 
 def element_strides(array: Array) -> Shape:
@@ -28,7 +29,7 @@ def index_type(shape: Shape, strides: Sequence[Shape]) -> str:
     for size in shape:
         count *= size
     reach = max([count] + [sum(abs(s) * (n - 1) for s, n in zip(own, shape, strict=True)) for own in strides])
-    return "long long" if reach >= _SMALL else "int"
+    return "long long" if reach >= SMALL else "int"
 
 
 def place_parameters(prefix: str, rank: int, operands: int) -> list[str]:

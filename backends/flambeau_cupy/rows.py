@@ -19,7 +19,7 @@ import numpy
 from flambeau.dtypes import dtype
 from flambeau.striding import broadcast_strides, merged
 from flambeau_cupy.elements import own_dtype, storage
-from flambeau_cupy.layout import element_strides, index_type, place_parameters, places
+from flambeau_cupy.layout import SMALL, element_strides, index_type, place_parameters, places
 from flambeau_cupy.maps import Number
 from flambeau_cupy.programs import COMPLAIN, SCALARS, compiled, complaints, kernel_name
 
@@ -65,7 +65,7 @@ template <class A> static __device__ A row_largest(A v) { return together(v, Lar
 class _Plan:
     """How the rows of a shape lie: ranks of the two groups of dimensions, threads a row, numbers for the kernel."""
 
-    __slots__ = ("count", "index", "numbers", "ranks", "row_steps", "threads", "width")
+    __slots__ = ("count", "index", "numbers", "ranks", "threads", "width")
 
     def __init__(self, shape: Shape, strides: tuple[Shape, ...], dims: Shape) -> None:
         kept = [d for d in range(len(shape)) if d not in dims]
@@ -85,6 +85,8 @@ class _Plan:
             self.threads = ALONE
         else:
             self.threads = WARP if self.width < _LONG else BLOCK
+        if self.count * self.threads >= SMALL:
+            self.index = "long long"
         steps = [[s for own in group for s in own] for group in (outer_steps, inner_steps)]
         self.numbers = tuple([numpy.int64(n) for n in (*outer, *steps[0], *inner, *steps[1])])
 

@@ -15,6 +15,8 @@ BACKENDS = Path(__file__).parents[1]
 #: for which one is.
 MAIN, OTHERS = "compute_80", ("compute_70", "compute_90")
 MANY = 8
+#: Ours, and those that CuPy adds.
+OPTIONS = ("-std=c++14", "-ftz=true", "--device-as-default-execution-space")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def compile_to_ptx(task: tuple[Path, str]) -> str:
     path, architecture = task
     program = nvrtc.createProgram(path.read_text(), path.name, (), ())
     try:
-        nvrtc.compileProgram(program, (f"--gpu-architecture={architecture}", "-std=c++14"))
+        nvrtc.compileProgram(program, (f"--gpu-architecture={architecture}", *OPTIONS))
     except nvrtc.NVRTCError:
         return f"{path.name} for {architecture}: {nvrtc.getProgramLog(program)}"
     finally:

@@ -109,6 +109,14 @@ def test_batch_norm_of_images_and_of_channels_last() -> None:
         close(F.batch_norm(own, None, None, made(w), made(b), True), expected, atol=1e-4)
 
 
+def test_threads_are_counted_in_64_bits_where_they_are_many() -> None:
+    from flambeau_cupy.rows import WARP, plan_rows
+
+    few, many = [plan_rows((rows, 10), ((10, 1),), (1,)) for rows in (2000, 200_000_000)]
+    assert (few.threads, few.index) == (WARP, "int")
+    assert (many.threads, many.index) == (WARP, "long long")  # of elements there are fewer than 2^31
+
+
 # -- products --------------------------------------------------------------------------------------------------------
 
 
