@@ -13,6 +13,19 @@ FLAMBEAU_PLUGIN_API = 1
 @hookimpl
 def flambeau_file_formats() -> Mapping[str, tuple[Callable[..., None], Callable[..., Any]]]:
     """The formats by extension: how to save, how to load."""
-    from flambeau_gguf.format import load, save
+    return {".gguf": (_save, _load)}
 
-    return {".gguf": (save, load)}
+
+# The package `gguf` is imported when the first such file is.
+
+
+def _save(obj: Any, path: Any) -> None:
+    from flambeau_gguf.format import save
+
+    save(obj, path)
+
+
+def _load(path: Any) -> Any:
+    from flambeau_gguf.format import load
+
+    return load(path)
