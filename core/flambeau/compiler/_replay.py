@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flambeau.autograd.node import Leaf, Slot, version_cell
@@ -11,7 +11,7 @@ from flambeau.compiler._environment import Environment
 from flambeau.compiler._graph import Call, Value
 from flambeau.compiler._joint import Backward, has_hooks, node_maker
 from flambeau.compiler._passes import improve
-from flambeau.compiler._recorder import Held
+from flambeau.compiler._recorder import Held, Word
 from flambeau.compiler._results import Results
 from flambeau.compiler._source import Source, is_constant
 from flambeau.compiler._witness import Entry
@@ -213,6 +213,12 @@ class _Writer:
             if value not in made and not is_constant(value) and (value.source is None or value.source[0] != "cotangent")
         ]  # fmt: skip
 
+    def _words(self) -> list[str]:
+        """The variables of places in the random stream that the backward pass reads of the forward pass."""
+        drawn = [call.args[0] for call in self.behind if call.name == "<draw>"]
+        read = [word for call in self.behind for word in _words_in((*call.args, *call.keywords.values()))]
+        return list(dict.fromkeys([self.source.argument(word) for word in read if word.draw not in drawn]))
+
     def _node(self, saved: list[Value]) -> str | None:
         """Write what makes the node of the results; the variable that holds it."""
         backward, source = self.recording.backward, self.source
@@ -227,7 +233,8 @@ class _Writer:
         inner._calls(self.behind, set(gradients))
         behind.add(f"return [{', '.join(map(behind.value, gradients))}]")
         cotangents = self.recording.results.cotangents
-        parameters = [*[f"v{value.number}" for value in cotangents], *map(behind.value, saved)]
+        handed = [*map(source.value, saved), *self._words()]
+        parameters = [*[f"v{value.number}" for value in cotangents], *handed]
         formula = behind.function("backward", ", ".join(parameters))
         make = node_maker(
             formula,
@@ -238,7 +245,7 @@ class _Writer:
         read = {value for call in self.behind for value in call.reads()}
         checks = [f"(c := {self._cell(one)}), c[0]" for one in self.recording.held if one.value in read]
         source.add(
-            f"node = {source.named(make)}(({', '.join(parents)},), ({''.join(source.value(v) + ', ' for v in saved)}), "
+            f"node = {source.named(make)}(({', '.join(parents)},), ({''.join(f'{name}, ' for name in handed)}), "
             f"{'(' + ', '.join(checks) + ')' if checks else 'None'})"
         )
         source.objects["Slot"] = Slot
@@ -289,3 +296,11 @@ def _have_hooks(leaves: tuple[Any, ...]) -> bool:
 
 def _no_gradients(tensors: tuple[Any, ...]) -> bool:
     return not any(tensor._grad is not None for tensor in tensors)
+
+
+def _words_in(tree: Any) -> Iterator[Word]:
+    for item in tree:
+        if item.__class__ is Word:
+            yield item
+        elif item.__class__ is tuple or item.__class__ is list:
+            yield from _words_in(item)

@@ -232,6 +232,25 @@ def test_attention_draws_its_numbers_again_for_the_gradient(monkeypatch: pytest.
     assert found[0][0] != found[0][1]
 
 
+def test_a_gradient_outside_of_the_function_has_the_numbers_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flambeau.nn.functional._attention.KEPT", 0)
+
+    def attend(x: flambeau.Tensor) -> flambeau.Tensor:
+        return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
+
+    found = []
+    for function in (attend, flambeau.compile(attend, fullgraph=True)):
+        flambeau.manual_seed(3)
+        leaves = [flambeau.ones(2, 5, 4, requires_grad=True) for _ in range(3)]
+        results = [function(x) for x in leaves]
+        flambeau.rand(7)
+        for result in reversed(results):
+            result.square().sum().backward()
+        found.append([bits(x.grad) for x in leaves])
+    assert found[0] == found[1]
+    assert len({str(grad) for grad in found[0]}) == 3
+
+
 def test_generators_of_one_own() -> None:
     generator = flambeau.Generator()
     compiled = flambeau.compile(lambda: flambeau.rand(3, generator=generator), fullgraph=True)
