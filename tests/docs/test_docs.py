@@ -32,7 +32,7 @@ def can_run(page: Path) -> bool:
     return "```python" in page.read_text() and bool(find_spec(package.replace("-", "_")))
 
 
-@pytest.mark.parametrize("page", filter(can_run, PAGES), ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if can_run(page)], ids=name_of)
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(RUNNER), str(page)], cwd=tmp_path, capture_output=True, text=True
