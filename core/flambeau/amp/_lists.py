@@ -8,8 +8,8 @@ from __future__ import annotations
 # In the fast dtype.
 _FAST = {
     "addbmm", "addmm", "attention", "attention_weights", "attention_with_dropout", "baddbmm", "bmm", "chain_matmul",
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "einsum",
-    "linalg_multi_dot", "linalg_vecdot", "linear", "lstm_layer", "matmul", "mm", "prelu", "rnn_layer",
+    "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
+    "einsum", "linalg_multi_dot", "linalg_vecdot", "linear", "lstm_layer", "matmul", "mm", "prelu", "rnn_layer",
 }  # fmt: skip
 
 # In float32, unless a `dtype=` is given.
@@ -50,9 +50,10 @@ OTHERS: dict[str, set[str]] = {
     "fast": _FAST | {"addmv", "addr", "gru_layer", "mv"},
     "float32": _LOSSES | {
         "acos", "asin", "cdist", "cosh", "cosine_similarity", "cumprod", "cumsum", "dist", "erfinv", "exp", "expm1",
-        "group_norm", "layer_norm", "linalg_matrix_norm", "linalg_norm", "linalg_vector_norm", "log", "log10", "log1p",
-        "log2", "log_softmax", "logsumexp", "native_layer_norm", "norm", "normalize", "nuclear_norm", "pdist", "pow",
-        "prod", "reciprocal", "renorm", "resample", "rms_norm", "rsqrt", "sinh", "softmax", "softplus", "sum", "tan",
+        "frobenius_norm", "group_norm", "layer_norm", "linalg_matrix_norm", "linalg_norm", "linalg_vector_norm",
+        "log", "log10", "log1p", "log2", "log_softmax", "logsumexp", "native_layer_norm", "norm", "normalize",
+        "nuclear_norm", "pdist", "pow", "prod", "reciprocal", "renorm", "resample", "rms_norm", "rsqrt", "sinh",
+        "softmax", "softplus", "sum", "tan",
     },
     "widest": _WIDEST | {"bilinear", "cross", "grid_sample_at", "linalg_cross", "tensordot"},
     "as given": set(),
