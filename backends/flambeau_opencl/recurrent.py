@@ -14,13 +14,12 @@ from flambeau.ops.declare import OPS
 from flambeau.ops.recurrence import (
     Cotangent,
     backwards,
-    bias_gradient,
     both,
     columns,
     previous,
     resized,
     steps,
-    weight_gradient,
+    weight_cotangents,
 )  # fmt: skip
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import contiguous
@@ -181,10 +180,7 @@ def lstm_layer_backward(
         xp.matmul(of_sums, w_ih) if needs[0] else None,
         of_hidden.of_initial() if needs[1] else None,
         of_cell.of_initial() if needs[2] else None,
-        weight_gradient(xp, needs[3], of_sums, input),
-        weight_gradient(xp, needs[4], of_sums, before),
-        bias_gradient(xp, needs[5], of_sums),
-        bias_gradient(xp, needs[6], of_sums),
+        *weight_cotangents(xp, needs[3:7], of_sums, of_sums, input, before),
         None,
     )
 
@@ -264,10 +260,7 @@ def gru_layer_backward(
     return (
         multiply(by_input, w_ih) if needs[0] else None,
         of_hidden.of_initial() if needs[1] else None,
-        weight_gradient(xp, needs[2], by_input, input),
-        weight_gradient(xp, needs[3], by_hidden, before),
-        bias_gradient(xp, needs[4], by_input),
-        bias_gradient(xp, needs[5], by_hidden),
+        *weight_cotangents(xp, needs[2:6], by_input, by_hidden, input, before),
     )
 
 

@@ -128,3 +128,20 @@ def weight_gradient(xp: Xp, needed: bool, of_output: Any, input: Any) -> Any:
 
 def bias_gradient(xp: Xp, needed: bool, of_output: Any) -> Any:
     return xp.sum(of_output, (0,), False) if needed else None
+
+
+def weight_cotangents(
+    xp: Xp, needs: Sequence[bool], by_input: Any, by_hidden: Any, input: Any, before: Any
+) -> tuple[Any, ...]:
+    """The cotangents of a layer's w_ih, w_hh, b_ih and b_hh, each None where ``needs`` says so.
+
+    Args:
+        by_input, by_hidden: the cotangents of what the products with ``input`` and ``before`` gave.
+        before: the hidden states that the steps began with.
+    """
+    return (
+        weight_gradient(xp, needs[0], by_input, input),
+        weight_gradient(xp, needs[1], by_hidden, before),
+        bias_gradient(xp, needs[2], by_input),
+        bias_gradient(xp, needs[3], by_hidden),
+    )

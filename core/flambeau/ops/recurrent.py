@@ -19,7 +19,6 @@ from flambeau.ops.declare import composite
 from flambeau.ops.recurrence import (
     Cotangent,
     backwards,
-    bias_gradient,
     both,
     columns,
     complement,
@@ -31,6 +30,7 @@ from flambeau.ops.recurrence import (
     steps,
     tanh_slope,
     transposed,
+    weight_cotangents,
     weight_gradient,
 )
 
@@ -107,10 +107,7 @@ def _(
     return (
         xp.matmul(of_sum, w_ih) if needs[0] else None,
         of_hidden.of_initial() if needs[1] else None,
-        weight_gradient(xp, needs[2], of_sum, input),
-        weight_gradient(xp, needs[3], of_sum, previous(xp, result, h0, batch_sizes, reverse)),
-        bias_gradient(xp, needs[4], of_sum),
-        bias_gradient(xp, needs[5], of_sum),
+        *weight_cotangents(xp, needs[2:6], of_sum, of_sum, input, previous(xp, result, h0, batch_sizes, reverse)),
     )
 
 
@@ -270,10 +267,7 @@ def lstm_layer_backward(
         xp.matmul(of_sums, w_ih) if needs[0] else None,
         of_hidden.of_initial() if needs[1] else None,
         of_cell.of_initial() if needs[2] else None,
-        weight_gradient(xp, needs[3], of_sums, input),
-        weight_gradient(xp, needs[4], of_sums, before),
-        bias_gradient(xp, needs[5], of_sums),
-        bias_gradient(xp, needs[6], of_sums),
+        *weight_cotangents(xp, needs[3:7], of_sums, of_sums, input, before),
         of_projection,
     )
 
@@ -393,8 +387,5 @@ def gru_layer_backward(
     return (
         xp.matmul(by_input, w_ih) if needs[0] else None,
         of_hidden.of_initial() if needs[1] else None,
-        weight_gradient(xp, needs[2], by_input, input),
-        weight_gradient(xp, needs[3], by_hidden, before),
-        bias_gradient(xp, needs[4], by_input),
-        bias_gradient(xp, needs[5], by_hidden),
+        *weight_cotangents(xp, needs[2:6], by_input, by_hidden, input, before),
     )
