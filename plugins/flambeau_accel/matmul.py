@@ -30,12 +30,13 @@ Array = Any
 Size = tuple[int, ...]
 Kernel = Callable[..., Any]
 
-#: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs.
-WORTHWHILE = 400_000
+#: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs; OpenBLAS would
+#: use its threads from a million on. Products with a vector wait for the memory, and are BLAS's.
+WORTHWHILE = 750_000
 
 #: A matrix so wide that lies by rows is brought into oneDNN's blocks first, where so many rows are multiplied by it and
-#: the copy, which lies in the scratch memory, has at most so many elements. As it is, some widths (3072, 5120) take three
-#: times as long on some processors; the copy is a hundredth of the work.
+#: the copy, which lies in the scratch memory, has at most so many elements. As it is, some widths (3072, 5120) take
+#: three times as long on some processors; the copy is a hundredth of the work.
 WIDE, MANY_ROWS, COPIED = 1000, 64, 1 << 24
 
 
@@ -51,7 +52,7 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
     if len(shape) < 2 or len(other_shape) < 2 or shape[-1] != other_shape[-2] or not _served(input, other):
         return fallback(input, other)
     if len(other_shape) == 2:
-        if input.size * other_shape[1] < max(WORTHWHILE, 1):
+        if not _is_large(input.size // (shape[-1] or 1), shape[-1], other_shape[1]):
             return fallback(input, other)
         rows = input.reshape(-1, shape[-1])
         if other.__class__ is Packed and rows.flags.c_contiguous and _is_plain(other):
@@ -63,7 +64,7 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
         batch = _together(shape[:-2], other_shape[:-2])
     except ValueError:
         return fallback(input, other)
-    if math.prod(batch) * shape[-2] * shape[-1] * other_shape[-1] < max(WORTHWHILE, 1):
+    if not _is_large(shape[-2], shape[-1], other_shape[-1], math.prod(batch)):
         return fallback(input, other)
     return _product(_plain(_members(input, len(batch))), _plain(_members(other, len(batch))), None, batch)
 
@@ -77,10 +78,15 @@ def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = N
         return fallback(input, weight, bias)
     if bias is not None and (bias.shape != sizes[:1] or not _served(input, bias)):
         return fallback(input, weight, bias)
-    if input.size * sizes[0] < max(WORTHWHILE, 1):
+    if not _is_large(input.size // (shape[-1] or 1), sizes[1], sizes[0]):
         return fallback(input, weight, bias)
     result = _product(_plain(input.reshape(-1, shape[-1])), _plain(weight).T, bias)
     return result if len(shape) == 2 else result.reshape(*shape[:-1], sizes[0])
+
+
+def _is_large(rows: int, inner: int, columns: int, batch: int = 1) -> bool:
+    """Whether products of these sizes are worth a call, and not with vectors."""
+    return rows > 1 < columns and rows * inner * columns * batch >= max(WORTHWHILE, 1)
 
 
 def _served(one: Array, other: Array) -> bool:
