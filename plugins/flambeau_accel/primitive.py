@@ -277,11 +277,9 @@ class Plan:
         """Compute. The arrays have the shapes, strides and dtypes of the operands."""
         put = self._set
         for memory, array in zip(self.operands, arrays, strict=True):
-            put(memory, array.__array_interface__["data"][0])  # a third of the time of array.ctypes.data
-        if self.parts:
-            starts = [array.__array_interface__["data"][0] for array in arrays]
-            for memory, number, offset in self.parts:
-                put(memory, starts[number] + offset)
+            put(memory, address(array))
+        for memory, number, offset in self.parts:
+            put(memory, (address(arrays[number]) or 0) + offset)
         if self.inner_size:
             start = self.runtime.reserve(self.inner_size)
             if start != self.scratch_at:
@@ -324,6 +322,16 @@ class Operand:
     def __init__(self, layout: Layout, memory: c_void_p) -> None:
         self.layout = layout
         self.memory = memory
+
+
+# Where an array object has the pointer to its elements: right behind what every object has (``PyArrayObject``). To read
+# it there takes 0.2 us, __array_interface__ and array.ctypes 1 us each, and a call has three or four arrays.
+_POINTER = object.__basicsize__
+
+
+def address(array: Array) -> int | None:
+    """Where an array's elements begin."""
+    return c_void_p.from_address(id(array) + _POINTER).value
 
 
 def contiguous(array: Array) -> Array:
