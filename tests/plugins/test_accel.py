@@ -17,11 +17,20 @@ library = pytest.importorskip("flambeau_accel.library")
 if not library.is_installed():
     pytest.skip("oneDNN is not installed", allow_module_level=True)
 
-from flambeau_accel import activation, convolution, matmul, normalization, pooling, primitive, winograd  # noqa: E402
+from flambeau_accel import (  # noqa: E402
+    activation,
+    batch_normalization,
+    convolution,
+    matmul,
+    normalization,
+    pooling,
+    primitive,
+    winograd,
+)
 
 KERNELS = {
     name: kernel
-    for theme in (activation, convolution, matmul, normalization, pooling)
+    for theme in (activation, batch_normalization, convolution, matmul, normalization, pooling)
     for name, kernel in theme.KERNELS.items()
 }
 random = numpy.random.default_rng(0)
@@ -29,8 +38,11 @@ random = numpy.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for theme in (activation, matmul, normalization, pooling):
+    for theme in (activation, batch_normalization, matmul, normalization, pooling):
         monkeypatch.setattr(theme, "WORTHWHILE", 0)
+    monkeypatch.setattr(batch_normalization, "LEAST_PLACES", 1)
+    monkeypatch.setattr(batch_normalization, "ROW", 4)
+    monkeypatch.setattr(batch_normalization, "CHUNK", 256)
     yield
 
 

@@ -1,0 +1,225 @@
+"""Batch normalization, with its gradient.
+
+Put together from sums of rows and single passes (:mod:`~flambeau_accel.chain`), which take a tenth to a half of the
+time of oneDNN's own batch normalization where, as here, the places of a channel lie side by side, not the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy
+
+from flambeau_accel.chain import ADD, MULTIPLY, SQUARE, add_chain, add_sums
+from flambeau_accel.primitive import Layout, Operand, Plan, Runtime, contiguous, plan_for, row_major
+
+Array = Any
+Shape = tuple[int, int, int]  # samples, channels, places
+Kernel = Callable[..., Any]
+Gradients = tuple[Array | None, Array | None, Array | None]
+
+FLOAT = numpy.dtype(numpy.float32)
+
+#: Elements from which on this is faster than NumPy.
+WORTHWHILE = 16384
+
+#: Places from which on the sums of rows are worth their calls.
+LEAST_PLACES = 8
+
+#: Elements of a row, which is summed in float32; the sums of rows are added up in double precision.
+ROW = 2048
+
+#: Bytes of products that are summed up at a time, while they are in the cache.
+CHUNK = 2 << 20
+
+
+def _shape(input: Array) -> Shape:
+    samples, channels = input.shape[:2]
+    return samples, channels, prod(input.shape[2:])
+
+
+def _served(input: Array, *others: Array | None) -> bool:
+    if input.size < max(WORTHWHILE, 1) or input.dtype != FLOAT or _shape(input)[2] < LEAST_PLACES:
+        return False
+    return all(array is None or array.dtype == FLOAT for array in others)
+
+
+def native_batch_norm(
+    fallback: Kernel,
+    input: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """``(x - mean) * rstd * weight + bias`` for each channel (dimension 1), the mean and the rstd, each (C,).
+
+    In training, ``running_mean`` and ``running_var`` are moved, in place, by ``momentum`` towards the statistics.
+    """
+    if not _served(input, weight, bias, running_mean, running_var):
+        return fallback(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    input = contiguous(input)
+    shape = _shape(input)
+    count = shape[0] * shape[2]
+    if training:
+        mean = _channels(_sums(input, shape)) / numpy.float32(count)
+        variance = _channels(_squares(input, -mean, shape)) / numpy.float32(count)
+        _move(running_mean, mean, momentum)
+        _move(running_var, variance * numpy.float32(count / max(count - 1, 1)), momentum)
+    else:
+        mean, variance = running_mean.copy(), running_var  # type: ignore[union-attr]
+    rstd = numpy.reciprocal(numpy.sqrt(variance + numpy.float32(eps)))
+    scale = rstd if weight is None else rstd * weight
+    out = numpy.empty(input.shape, FLOAT)
+    arrays = [input, out, -mean, scale]
+    if bias is not None:
+        arrays.append(contiguous(bias))
+    plan_for(("batch norm", shape, len(arrays)), partial(_forward_plan, shape, bias is not None)).run(*arrays)
+    return out, mean, rstd
+
+
+def native_batch_norm_backward(
+    fallback: Kernel,
+    g: Array,
+    input: Array,
+    weight: Array | None,
+    save_mean: Array,
+    save_rstd: Array,
+    training: bool,
+    needs: tuple[bool, bool, bool],
+) -> Gradients:
+    """The cotangents of input, weight and bias, each None where it is not needed."""
+    if not needs[0] or not _served(input, g, weight, save_mean, save_rstd):
+        return fallback(g, input, weight, save_mean, save_rstd, training, needs)
+    g, input = contiguous(g), contiguous(input)
+    shape = _shape(input)
+    count = numpy.float32(shape[0] * shape[2])
+    scale = contiguous(save_rstd if weight is None else save_rstd * weight)
+    gi = numpy.empty(input.shape, FLOAT)
+    total = along = None
+    if training or needs[2]:
+        total = _channels(_sums(g, shape))
+    if training or needs[1]:
+        along = _channels(_products(input, g, -save_mean, shape)) * save_rstd  # sum of g * normal
+    if training:
+        # (g - mean(g) - normal * mean(g * normal)) * scale
+        factors = -save_mean, along * save_rstd / -count, total / -count, scale  # type: ignore[operator]
+        plan_for(("batch norm backward", shape), partial(_backward_plan, shape)).run(input, g, gi, *factors)
+    else:
+        plan_for(("batch norm scale", shape), partial(_scale_plan, shape)).run(g, gi, scale)
+    return gi, along if needs[1] else None, total if needs[2] else None
+
+
+def _channels(sums: Array) -> Array:
+    """Sums (N, C, parts) of parts of the channels, added up."""
+    return numpy.add.reduce(sums, (0, 2), numpy.float64).astype(FLOAT)
+
+
+def _move(running: Array | None, value: Array, momentum: float) -> None:
+    if running is not None:
+        numpy.multiply(running, 1 - momentum, running)
+        running += value * momentum
+
+
+# -- sums ------------------------------------------------------------------------------------------------------------
+
+
+def _width(places: int) -> int:
+    """A divisor of the places, the largest one that makes no row too long."""
+    return max(width for width in range(1, min(places, ROW) + 1) if places % width == 0)
+
+
+def _sums(array: Array, shape: Shape) -> Array:
+    """Of parts of the channels: (N, C, parts)."""
+    sums = numpy.empty((*shape[:2], shape[2] // _width(shape[2])), FLOAT)
+    plan_for(("channel sums", shape), partial(_sums_plan, shape)).run(array, sums)
+    return sums
+
+
+def _squares(array: Array, minus_mean: Array, shape: Shape) -> Array:
+    """Of the squared distances from the mean."""
+    sums = numpy.empty((*shape[:2], shape[2] // _width(shape[2])), FLOAT)
+    plan_for(("channel squares", shape), partial(_products_plan, shape, False)).run(array, minus_mean, sums)
+    return sums
+
+
+def _products(array: Array, g: Array, minus_mean: Array, shape: Shape) -> Array:
+    """Of the products of ``g`` and the distances from the mean."""
+    sums = numpy.empty((*shape[:2], shape[2] // _width(shape[2])), FLOAT)
+    plan_for(("channel products", shape), partial(_products_plan, shape, True)).run(array, minus_mean, sums, g)
+    return sums
+
+
+def _sums_plan(shape: Shape, runtime: Runtime) -> Plan:
+    plan = Plan(runtime)
+    width = _width(shape[2])
+    rows = prod(shape) // width
+    add_sums(plan, plan.operand((rows, width), FLOAT), plan.operand((rows, 1), FLOAT))
+    return plan
+
+
+def _products_plan(shape: Shape, multiplied: bool, runtime: Runtime) -> Plan:
+    plan = Plan(runtime)
+    samples, channels, places = shape
+    width = _width(places)
+    rows = channels * places // width  # of a sample
+    limit = max(1, CHUNK // (4 * channels * places))
+    count = max(n for n in range(1, min(samples, limit) + 1) if samples % n == 0)
+    chunk, flat = (count, channels, places), (count * rows, width)
+    array, mean = plan.operand(shape, FLOAT), plan.operand((1, channels, 1), FLOAT)
+    sums = plan.operand((samples * rows, 1), FLOAT)
+    g = plan.operand(shape, FLOAT) if multiplied else None
+    at = plan.room(4 * prod(chunk))
+    products, in_rows = (plan.inner(_dense(runtime, size), at) for size in (chunk, flat))
+    for start in range(0, samples, count):
+
+        def part(operand: Operand, size: tuple[int, ...], step: int, start: int = start) -> Operand:
+            return plan.part(operand, _dense(runtime, size), start * step * 4)
+
+        other = (SQUARE, None) if g is None else (MULTIPLY, part(g, chunk, channels * places))
+        add_chain(plan, part(array, chunk, channels * places), [(ADD, mean), other], products)
+        add_sums(plan, in_rows, part(sums, (count * rows, 1), rows))
+    return plan
+
+
+def _dense(runtime: Runtime, shape: tuple[int, ...]) -> Layout:
+    return Layout.of(runtime, shape, FLOAT, row_major(shape))
+
+
+# -- single passes ---------------------------------------------------------------------------------------------------
+
+
+def _forward_plan(shape: Shape, biased: bool, runtime: Runtime) -> Plan:
+    plan = Plan(runtime)
+    source, target = plan.operand(shape, FLOAT), plan.operand(shape, FLOAT)
+    kinds = (ADD, MULTIPLY, ADD) if biased else (ADD, MULTIPLY)
+    add_chain(plan, source, [(kind, plan.operand((1, shape[1], 1), FLOAT)) for kind in kinds], target)
+    return plan
+
+
+def _backward_plan(shape: Shape, runtime: Runtime) -> Plan:
+    plan = Plan(runtime)
+    source, g, target = (plan.operand(shape, FLOAT) for _ in range(3))
+    mean, factor, average, scale = (plan.operand((1, shape[1], 1), FLOAT) for _ in range(4))
+    steps = [(ADD, mean), (MULTIPLY, factor), (ADD, g), (ADD, average), (MULTIPLY, scale)]
+    add_chain(plan, source, steps, target)
+    return plan
+
+
+def _scale_plan(shape: Shape, runtime: Runtime) -> Plan:
+    plan = Plan(runtime)
+    source, target = plan.operand(shape, FLOAT), plan.operand(shape, FLOAT)
+    add_chain(plan, source, [(MULTIPLY, plan.operand((1, shape[1], 1), FLOAT))], target)
+    return plan
+
+
+KERNELS: dict[str, Kernel] = {
+    "native_batch_norm": native_batch_norm,
+    "native_batch_norm_backward": native_batch_norm_backward,
+}

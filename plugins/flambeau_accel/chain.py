@@ -1,0 +1,56 @@
+"""Chains of elementwise steps in one pass, and sums of rows: what kernels of several steps are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import c_void_p
+
+from flambeau_accel.primitive import DST, SRC, Operand, Plan, Primitive, check, made
+
+# `dnnl_alg_kind_t`.
+ADD, MULTIPLY = 0x1FFF0, 0x1FFF1
+SQUARE = 0x23
+SUM = 0x2FFF4
+
+#: The number of a step's second operand, the first step's and a later one's (``DNNL_ARG_ATTR_MULTIPLE_POST_OP``).
+OTHER, LATER = 2, 32768
+
+#: A step: what to do, and with what (nothing for SQUARE).
+Step = tuple[int, Operand | None]
+
+
+def add_chain(plan: Plan, source: Operand, steps: Sequence[Step], target: Operand) -> None:
+    """Have ``target`` be ``source`` after the steps; the first one is ADD or MULTIPLY.
+
+    The other operands have as many dimensions as ``source``; sizes of 1 are broadcast.
+    """
+    lib, runtime = plan.runtime.lib, plan.runtime
+    (algorithm, first), *later = steps
+    assert first is not None
+    given = {SRC: source.memory, OTHER: first.memory, DST: target.memory}
+    post_ops, attributes = made(lib.dnnl_post_ops_create), made(lib.dnnl_primitive_attr_create)
+    try:
+        for number, (kind, operand) in enumerate(later, 1):
+            if operand is None:
+                check(lib.dnnl_post_ops_append_eltwise(post_ops, kind, 0.0, 0.0), "dnnl_post_ops_append_eltwise")
+            else:
+                status = lib.dnnl_post_ops_append_binary(post_ops, kind, operand.layout.handle)
+                check(status, "dnnl_post_ops_append_binary")
+                given[LATER * number | OTHER] = operand.memory
+        check(lib.dnnl_primitive_attr_set_post_ops(attributes, post_ops), "dnnl_primitive_attr_set_post_ops")
+        ends: list[c_void_p] = [operand.layout.handle for operand in (source, first, target)]
+        description = made(lib.dnnl_binary_primitive_desc_create, runtime.engine, algorithm, *ends, attributes)
+    finally:
+        lib.dnnl_post_ops_destroy(post_ops)
+        lib.dnnl_primitive_attr_destroy(attributes)
+    plan.step(Primitive(runtime, description), given)
+
+
+def add_sums(plan: Plan, source: Operand, target: Operand) -> None:
+    """Have ``target`` (rows, 1) be the sums of the rows of ``source`` (rows, width)."""
+    runtime = plan.runtime
+    description = made(
+        runtime.lib.dnnl_reduction_primitive_desc_create,
+        runtime.engine, SUM, source.layout.handle, target.layout.handle, 0.0, 0.0, None,
+    )  # fmt: skip
+    plan.step(Primitive(runtime, description), {SRC: source.memory, DST: target.memory})
