@@ -40,7 +40,7 @@ random = numpy.random.default_rng(0)
 def however_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for theme in (activation, batch_normalization, matmul, normalization, pooling):
         monkeypatch.setattr(theme, "WORTHWHILE", 0)
-    monkeypatch.setattr(batch_normalization, "LEAST_PLACES", 1)
+    monkeypatch.setattr(batch_normalization, "LEAST_PLACES", 2)
     monkeypatch.setattr(batch_normalization, "ROW", 4)
     monkeypatch.setattr(batch_normalization, "CHUNK", 256)
     yield
@@ -283,7 +283,7 @@ def test_layer_norm(shape: tuple[int, ...], normalized: tuple[int, ...], affine:
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("affine", list(itertools.product([False, True], [False, True])))
-@pytest.mark.parametrize("shape", [(8, 3), (4, 3, 5), (2, 16, 6, 7)])
+@pytest.mark.parametrize("shape", [(8, 3, 2), (4, 3, 5), (2, 16, 6, 7)])
 def test_batch_norm(shape: tuple[int, ...], affine: tuple[bool, bool], training: bool) -> None:
     weight, bias = (normal(shape[1]) if given else None for given in affine)
     x, g = normal(*shape) + 1, normal(*shape)
@@ -291,6 +291,11 @@ def test_batch_norm(shape: tuple[int, ...], affine: tuple[bool, bool], training:
     _, mean, rstd = check("native_batch_norm", x, weight, bias, *running, training, 0.1, 1e-5)
     needs = (True, weight is not None, bias is not None)
     check("native_batch_norm_backward", g, x, weight, mean, rstd, training, needs, atol=1e-4)
+
+
+def test_batch_norm_passes_on_single_places() -> None:
+    with pytest.raises(AssertionError, match="passed on"):  # what has a channel's shape would be taken for a number
+        KERNELS["native_batch_norm"](refuse, normal(8, 3), None, None, None, None, True, 0.3, 1e-5)
 
 
 def test_batch_norm_moves_the_running_statistics() -> None:
