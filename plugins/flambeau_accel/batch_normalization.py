@@ -26,7 +26,7 @@ FLOAT = numpy.dtype(numpy.float32)
 #: Elements from which on this is faster than NumPy.
 WORTHWHILE = 16384
 
-#: Places from which on the sums of rows are worth their calls. At 1 oneDNN would take the numbers of the channels for one.
+#: Places from which on the sums of rows are worth their calls. At 1 oneDNN would take the channels' numbers for one.
 LEAST_PLACES = 8
 
 #: Elements of a row, which is summed in float32; the sums of rows are added up in double precision.
@@ -131,8 +131,9 @@ def _move(running: Array | None, value: Array, momentum: float) -> None:
 
 
 def _width(places: int) -> int:
-    """A divisor of the places, the largest one that makes no row too long."""
-    return max(width for width in range(1, min(places, ROW) + 1) if places % width == 0)
+    """How long the rows are: a divisor of the places, all of them where no other one is large enough."""
+    width = max(width for width in range(1, min(places, ROW) + 1) if places % width == 0)
+    return places if width < max(2, ROW // 32) else width
 
 
 def _sums(array: Array, shape: Shape) -> Array:
