@@ -15,12 +15,15 @@ from typing import Any
 import numpy
 
 from flambeau.ops.convolution import output_size, transposed_output_size
-from flambeau_accel import convolution_plans, winograd
+from flambeau_accel import convolution_plans, subpixel, winograd
 from flambeau_accel.convolution_plans import Geometry, Size
 from flambeau_accel.primitive import DATA_TYPES, Plan, Runtime, plan_for, strides_of
 
 Array = Any
 Kernel = Callable[..., Any]
+
+#: Below so many channels the gradient of the input is computed as a convolution with more of them.
+NARROW = 8
 
 
 def convolution(
@@ -42,8 +45,6 @@ def convolution(
     geometry = stride, padding, dilation, groups
     if not transposed:
         return correlate(input, weight, bias, size, geometry)
-    if _narrow(weight, stride, groups):
-        return fallback(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     out = scatter(input, weight, size, geometry)
     if bias is not None:
         flat = out.reshape(*out.shape[:2], -1)
@@ -69,10 +70,7 @@ def convolution_backward(
         return fallback(g, input, weight, stride, padding, dilation, transposed, output_padding, groups, needs)
     geometry = stride, padding, dilation, groups
     gi = gw = gb = None
-    if needs[0] and not transposed and _narrow(weight, stride, groups):
-        settings = stride, padding, dilation, transposed, output_padding, groups
-        gi = fallback(g, input, weight, *settings, (True, False, False))[0]
-    elif needs[0]:
+    if needs[0]:
         size = input.shape[2:]
         gi = correlate(g, weight, None, size, geometry) if transposed else scatter(g, weight, size, geometry)
     if needs[1]:
@@ -102,11 +100,6 @@ def _served_size(
     return size if min(size) > 0 else None
 
 
-def _narrow(weight: Array, stride: Size, groups: int) -> bool:
-    """Whether :func:`scatter` would give so few channels that oneDNN needs twice the time of BLAS."""
-    return groups == 1 and max(stride) > 1 and weight.shape[1] < 8
-
-
 # -- the three products ----------------------------------------------------------------------------------------------
 
 
@@ -120,7 +113,15 @@ def correlate(x: Array, weight: Array, bias: Array | None, size: Size, geometry:
 
 def scatter(g: Array, weight: Array, size: Size, geometry: Geometry) -> Array:
     """The gradient with respect to the input: (N, O, ...), (O, C / groups, *kernel) -> (N, C, *size)."""
-    out = numpy.empty((g.shape[0], weight.shape[1] * geometry[3], *size), g.dtype)
+    stride, padding, dilation, groups = geometry
+    if weight.shape[1] < NARROW and groups == 1 and max(dilation) == 1:
+        windows = subpixel.windows(size, weight, stride, padding, g.shape[2:])
+        if windows is not None:
+            before, counts = windows
+            ones = (1,) * len(size)
+            parts = correlate(g, subpixel.filters(weight, stride, padding), None, counts, (ones, before, ones, 1))
+            return parts if max(stride) == 1 else subpixel.interleaved(parts, weight.shape[1], stride, size)
+    out = numpy.empty((g.shape[0], weight.shape[1] * groups, *size), g.dtype)
     _planned("scatter", g, weight, out.shape, geometry).run(g, weight, out)
     return out
 
