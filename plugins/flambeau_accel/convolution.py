@@ -141,10 +141,13 @@ def _planned(product: str, a: Array, b: Array, out: Size, geometry: Geometry, bi
 
 def _built(product: str, dtype: Any, ends: Any, geometry: Geometry, biased: bool, runtime: Runtime) -> Plan:
     """The plan for one of the three products, by the way that is faster."""
-    if winograd.pays(product, dtype, ends, geometry):
+    upright = convolution_plans.upright(ends, geometry) if len(geometry[0]) == 1 else (ends, geometry)
+    if winograd.pays(product, dtype, *upright):
         with suppress(NotImplementedError):
-            plan: Plan = getattr(winograd, product)(runtime, dtype, ends, geometry, biased)
+            plan: Plan = getattr(winograd, product)(runtime, dtype, *upright, biased)
             return plan
+    if geometry[3] == ends[0][1] == ends[2 if product == "products" else 4][1]:
+        ends, geometry = upright  # oneDNN's kernels for depthwise convolutions know wide kernels only so
     direct: Plan = getattr(convolution_plans, product)(runtime, dtype, ends, geometry, biased)
     return direct
 

@@ -82,8 +82,11 @@ def pays(product: str, dtype: Any, ends: Any, geometry: Geometry) -> bool:
     if stride[0] != 1 or dilation[0] != 1 or padding[0] > 2 or weight[0] % 16 or weight[1] % 16:
         return False
     rows = -(-out[2] // ROWS) * ROWS
+    least = 32
+    if out[3] == 1:  # the columns of a one-dimensional convolution: short runs, for which many channels make up
+        least = 128 if product == "products" else 512
     # What the changes of basis cost beside the products, by the places that share them.
-    return min(weight[:2]) >= 32 and rows <= out[2] * 1.4 and out[0] * out[2] * out[3] >= 2 * weight[1]
+    return min(weight[:2]) >= least and rows <= out[2] * 1.4 and out[0] * out[2] * out[3] >= 2 * weight[1]
 
 
 # -- the plans -------------------------------------------------------------------------------------------------------
