@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy
 
-from flambeau_accel.chain import ADD, MULTIPLY, SQUARE, add_chain, add_sums
-from flambeau_accel.primitive import Layout, Operand, Plan, Runtime, contiguous, plan_for, row_major
+from flambeau_accel.chain import ADD, FLOAT, MULTIPLY, SQUARE, add_chain, add_sums, dense, row_width
+from flambeau_accel.primitive import Operand, Plan, Runtime, contiguous, plan_for
 
 Array = Any
 Shape = tuple[int, int, int]  # samples, channels, places
 Kernel = Callable[..., Any]
 Gradients = tuple[Array | None, Array | None, Array | None]
-
-FLOAT = numpy.dtype(numpy.float32)
 
 #: Elements from which on this is faster than NumPy.
 WORTHWHILE = 16384
@@ -130,36 +128,30 @@ def _move(running: Array | None, value: Array, momentum: float) -> None:
 # -- sums ------------------------------------------------------------------------------------------------------------
 
 
-def _width(places: int) -> int:
-    """How long the rows are: a divisor of the places, all of them where no other one is large enough."""
-    width = max(width for width in range(1, min(places, ROW) + 1) if places % width == 0)
-    return places if width < max(2, ROW // 32) else width
-
-
 def _sums(array: Array, shape: Shape) -> Array:
     """Of parts of the channels: (N, C, parts)."""
-    sums = numpy.empty((*shape[:2], shape[2] // _width(shape[2])), FLOAT)
+    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], ROW)), FLOAT)
     plan_for(("channel sums", shape), partial(_sums_plan, shape)).run(array, sums)
     return sums
 
 
 def _squares(array: Array, minus_mean: Array, shape: Shape) -> Array:
     """Of the squared distances from the mean."""
-    sums = numpy.empty((*shape[:2], shape[2] // _width(shape[2])), FLOAT)
+    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], ROW)), FLOAT)
     plan_for(("channel squares", shape), partial(_products_plan, shape, False)).run(array, minus_mean, sums)
     return sums
 
 
 def _products(array: Array, g: Array, minus_mean: Array, shape: Shape) -> Array:
     """Of the products of ``g`` and the distances from the mean."""
-    sums = numpy.empty((*shape[:2], shape[2] // _width(shape[2])), FLOAT)
+    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], ROW)), FLOAT)
     plan_for(("channel products", shape), partial(_products_plan, shape, True)).run(array, minus_mean, sums, g)
     return sums
 
 
 def _sums_plan(shape: Shape, runtime: Runtime) -> Plan:
     plan = Plan(runtime)
-    width = _width(shape[2])
+    width = row_width(shape[2], ROW)
     rows = prod(shape) // width
     add_sums(plan, plan.operand((rows, width), FLOAT), plan.operand((rows, 1), FLOAT))
     return plan
@@ -168,7 +160,7 @@ def _sums_plan(shape: Shape, runtime: Runtime) -> Plan:
 def _products_plan(shape: Shape, multiplied: bool, runtime: Runtime) -> Plan:
     plan = Plan(runtime)
     samples, channels, places = shape
-    width = _width(places)
+    width = row_width(places, ROW)
     rows = channels * places // width  # of a sample
     limit = max(1, CHUNK // (4 * channels * places))
     count = max(n for n in range(1, min(samples, limit) + 1) if samples % n == 0)
@@ -177,20 +169,16 @@ def _products_plan(shape: Shape, multiplied: bool, runtime: Runtime) -> Plan:
     sums = plan.operand((samples * rows, 1), FLOAT)
     g = plan.operand(shape, FLOAT) if multiplied else None
     at = plan.room(4 * prod(chunk))
-    products, in_rows = (plan.inner(_dense(runtime, size), at) for size in (chunk, flat))
+    products, in_rows = (plan.inner(dense(plan, size), at) for size in (chunk, flat))
     for start in range(0, samples, count):
 
         def part(operand: Operand, size: tuple[int, ...], step: int, start: int = start) -> Operand:
-            return plan.part(operand, _dense(runtime, size), start * step * 4)
+            return plan.part(operand, dense(plan, size), start * step * 4)
 
         other = (SQUARE, None) if g is None else (MULTIPLY, part(g, chunk, channels * places))
         add_chain(plan, part(array, chunk, channels * places), [(ADD, mean), other], products)
         add_sums(plan, in_rows, part(sums, (count * rows, 1), rows))
     return plan
-
-
-def _dense(runtime: Runtime, shape: tuple[int, ...]) -> Layout:
-    return Layout.of(runtime, shape, FLOAT, row_major(shape))
 
 
 # -- single passes ---------------------------------------------------------------------------------------------------

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import c_void_p
 
-from flambeau_accel.primitive import DST, SRC, Operand, Plan, Primitive, check, made
+import numpy
+
+from flambeau_accel.primitive import DST, SRC, Layout, Operand, Plan, Primitive, check, made, row_major
+
+FLOAT = numpy.dtype(numpy.float32)
 
 # `dnnl_alg_kind_t`.
-ADD, MULTIPLY = 0x1FFF0, 0x1FFF1
+ADD, MULTIPLY, AT_MOST, EQUAL = 0x1FFF0, 0x1FFF1, 0x1FFF8, 0x1FFFA  # comparisons give 1 and 0
 SQUARE = 0x23
 SUM = 0x2FFF4
 
@@ -20,7 +24,7 @@ Step = tuple[int, Operand | None]
 
 
 def add_chain(plan: Plan, source: Operand, steps: Sequence[Step], target: Operand) -> None:
-    """Have ``target`` be ``source`` after the steps; the first one is ADD or MULTIPLY.
+    """Have ``target`` be ``source`` after the steps; the first one has an operand.
 
     The other operands have as many dimensions as ``source``; sizes of 1 are broadcast.
     """
@@ -44,6 +48,17 @@ def add_chain(plan: Plan, source: Operand, steps: Sequence[Step], target: Operan
         lib.dnnl_post_ops_destroy(post_ops)
         lib.dnnl_primitive_attr_destroy(attributes)
     plan.step(Primitive(runtime, description), given)
+
+
+def row_width(size: int, longest: int = 2048) -> int:
+    """How long rows are to be that ``size`` elements are cut into: a divisor; all of them where no other is large enough."""
+    width = max(width for width in range(1, min(size, longest) + 1) if size % width == 0)
+    return size if width < max(2, longest // 32) else width
+
+
+def dense(plan: Plan, shape: Sequence[int]) -> Layout:
+    """The layout of a contiguous array of float32."""
+    return Layout.of(plan.runtime, shape, FLOAT, row_major(shape))
 
 
 def add_sums(plan: Plan, source: Operand, target: Operand) -> None:

@@ -331,6 +331,28 @@ def test_max_pool_passes_on_what_is_not_finite(value: float) -> None:
         KERNELS["max_pool"](refuse, x, (2, 2), (2, 2), (0, 0), (1, 1), False)
 
 
+# -- threshold --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(96, 4), (7, 5, 61), (3,)])
+def test_threshold_backward(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation, "LARGE", 0)
+    monkeypatch.setattr(activation, "PART", 128)
+    x, g = normal(*shape), normal(*shape)
+    x.reshape(-1)[:2] = numpy.nan, 0.25
+    own = check("threshold_backward", g, x, 0.25, rtol=0, atol=0)
+    assert own.reshape(-1)[1] == 0
+    assert own.reshape(-1)[0] == g.reshape(-1)[0]
+
+
+def test_threshold_backward_passes_on_infinite_cotangents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation, "LARGE", 0)
+    g = normal(4, 32)
+    g[1, 1] = numpy.inf
+    with pytest.raises(AssertionError, match="passed on"):
+        KERNELS["threshold_backward"](refuse, g, -numpy.ones_like(g), 0.0)
+
+
 # -- plans -------------------------------------------------------------------------------------------------------------
 
 
