@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import c_void_p
+from functools import cache
 
 import numpy
 
@@ -50,8 +51,9 @@ def add_chain(plan: Plan, source: Operand, steps: Sequence[Step], target: Operan
     plan.step(Primitive(runtime, description), given)
 
 
+@cache
 def row_width(size: int, longest: int = 2048) -> int:
-    """How long rows are to be that ``size`` elements are cut into: a divisor; all of them where no other is large enough."""
+    """The length of rows into which to cut ``size`` elements: a divisor; all of them where no other is large enough."""
     width = max(width for width in range(1, min(size, longest) + 1) if size % width == 0)
     return size if width < max(2, longest // 32) else width
 
