@@ -13,7 +13,19 @@ from typing import Any
 
 import numpy
 
-from flambeau_accel.chain import ADD, FLOAT, MULTIPLY, SQUARE, add_chain, add_sums, dense, row_width
+from flambeau_accel import chain
+from flambeau_accel.chain import (
+    ADD,
+    FLOAT,
+    MULTIPLY,
+    SQUARE,
+    add_chain,
+    add_sums,
+    added_up,
+    channel_sums,
+    dense,
+    row_width,
+)
 from flambeau_accel.primitive import Operand, Plan, Runtime, contiguous, plan_for
 
 Array = Any
@@ -26,9 +38,6 @@ WORTHWHILE = 16384
 
 #: Places from which on the sums of rows are worth their calls. At 1 oneDNN would take the channels' numbers for one.
 LEAST_PLACES = 8
-
-#: Elements of a row, which is summed in float32; the sums of rows are added up in double precision.
-ROW = 2048
 
 #: Bytes of products that are summed up at a time, while they are in the cache.
 CHUNK = 2 << 20
@@ -66,8 +75,8 @@ def native_batch_norm(
     shape = _shape(input)
     count = shape[0] * shape[2]
     if training:
-        mean = _channels(_sums(input, shape)) / numpy.float32(count)
-        variance = _channels(_squares(input, -mean, shape)) / numpy.float32(count)
+        mean = channel_sums(input, shape) / numpy.float32(count)
+        variance = added_up(_squares(input, -mean, shape)) / numpy.float32(count)
         _move(running_mean, mean, momentum)
         _move(running_var, variance * numpy.float32(count / max(count - 1, 1)), momentum)
     else:
@@ -102,9 +111,9 @@ def native_batch_norm_backward(
     gi = numpy.empty(input.shape, FLOAT)
     total = along = None
     if training or needs[2]:
-        total = _channels(_sums(g, shape))
+        total = channel_sums(g, shape)
     if training or needs[1]:
-        along = _channels(_products(input, g, -save_mean, shape)) * save_rstd  # sum of g * normal
+        along = added_up(_products(input, g, -save_mean, shape)) * save_rstd  # sum of g * normal
     if training:
         # (g - mean(g) - normal * mean(g * normal)) * scale
         factors = -save_mean, along * save_rstd / -count, total / -count, scale  # type: ignore[operator]
@@ -112,11 +121,6 @@ def native_batch_norm_backward(
     else:
         plan_for(("batch norm scale", shape), partial(_scale_plan, shape)).run(g, gi, scale)
     return gi, along if needs[1] else None, total if needs[2] else None
-
-
-def _channels(sums: Array) -> Array:
-    """Sums (N, C, parts) of parts of the channels, added up."""
-    return numpy.add.reduce(sums, (0, 2), numpy.float64).astype(FLOAT)
 
 
 def _move(running: Array | None, value: Array, momentum: float) -> None:
@@ -128,39 +132,24 @@ def _move(running: Array | None, value: Array, momentum: float) -> None:
 # -- sums ------------------------------------------------------------------------------------------------------------
 
 
-def _sums(array: Array, shape: Shape) -> Array:
-    """Of parts of the channels: (N, C, parts)."""
-    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], ROW)), FLOAT)
-    plan_for(("channel sums", shape), partial(_sums_plan, shape)).run(array, sums)
-    return sums
-
-
 def _squares(array: Array, minus_mean: Array, shape: Shape) -> Array:
     """Of the squared distances from the mean."""
-    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], ROW)), FLOAT)
+    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], chain.ROW)), FLOAT)
     plan_for(("channel squares", shape), partial(_products_plan, shape, False)).run(array, minus_mean, sums)
     return sums
 
 
 def _products(array: Array, g: Array, minus_mean: Array, shape: Shape) -> Array:
     """Of the products of ``g`` and the distances from the mean."""
-    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], ROW)), FLOAT)
+    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], chain.ROW)), FLOAT)
     plan_for(("channel products", shape), partial(_products_plan, shape, True)).run(array, minus_mean, sums, g)
     return sums
-
-
-def _sums_plan(shape: Shape, runtime: Runtime) -> Plan:
-    plan = Plan(runtime)
-    width = row_width(shape[2], ROW)
-    rows = prod(shape) // width
-    add_sums(plan, plan.operand((rows, width), FLOAT), plan.operand((rows, 1), FLOAT))
-    return plan
 
 
 def _products_plan(shape: Shape, multiplied: bool, runtime: Runtime) -> Plan:
     plan = Plan(runtime)
     samples, channels, places = shape
-    width = row_width(places, ROW)
+    width = row_width(places, chain.ROW)
     rows = channels * places // width  # of a sample
     limit = max(1, CHUNK // (4 * channels * places))
     count = max(n for n in range(1, min(samples, limit) + 1) if samples % n == 0)

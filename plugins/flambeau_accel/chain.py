@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import c_void_p
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy
 
-from flambeau_accel.primitive import DST, SRC, Layout, Operand, Plan, Primitive, check, made, row_major
+from flambeau_accel.primitive import (
+    DST,
+    SRC,
+    Layout,
+    Operand,
+    Plan,
+    Primitive,
+    Runtime,
+    check,
+    made,
+    plan_for,
+    row_major,
+)
+
+Array = Any
 
 FLOAT = numpy.dtype(numpy.float32)
+
+#: Elements of a row, which is summed in float32; the sums of rows are added up in double precision.
+ROW = 2048
 
 # `dnnl_alg_kind_t`.
 ADD, MULTIPLY, AT_MOST, EQUAL = 0x1FFF0, 0x1FFF1, 0x1FFF8, 0x1FFFA  # comparisons give 1 and 0
@@ -52,7 +70,7 @@ def add_chain(plan: Plan, source: Operand, steps: Sequence[Step], target: Operan
 
 
 @cache
-def row_width(size: int, longest: int = 2048) -> int:
+def row_width(size: int, longest: int = ROW) -> int:
     """The length of rows into which to cut ``size`` elements: a divisor; all of them where no other is large enough."""
     width = max(width for width in range(1, min(size, longest) + 1) if size % width == 0)
     return size if width < max(2, longest // 32) else width
@@ -71,3 +89,22 @@ def add_sums(plan: Plan, source: Operand, target: Operand) -> None:
         runtime.engine, SUM, source.layout.handle, target.layout.handle, 0.0, 0.0, None,
     )  # fmt: skip
     plan.step(Primitive(runtime, description), {SRC: source.memory, DST: target.memory})
+
+
+def channel_sums(array: Array, shape: tuple[int, int, int]) -> Array:
+    """The sums over samples and places of a contiguous array of samples, channels and places: (C,)."""
+    width = row_width(shape[2], ROW)
+    sums = numpy.empty((*shape[:2], shape[2] // width), FLOAT)
+    plan_for(("sums of rows", sums.size, width), partial(_sums_plan, sums.size, width)).run(array, sums)
+    return added_up(sums)
+
+
+def added_up(sums: Array) -> Array:
+    """Sums (N, C, parts) of parts of the channels as the channels' sums."""
+    return numpy.add.reduce(sums, (0, 2), numpy.float64).astype(FLOAT)
+
+
+def _sums_plan(rows: int, width: int, runtime: Runtime) -> Plan:
+    plan = Plan(runtime)
+    add_sums(plan, plan.operand((rows, width), FLOAT), plan.operand((rows, 1), FLOAT))
+    return plan

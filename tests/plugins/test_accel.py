@@ -20,6 +20,7 @@ if not library.is_installed():
 from flambeau_accel import (  # noqa: E402
     activation,
     batch_normalization,
+    chain,
     convolution,
     matmul,
     normalization,
@@ -41,7 +42,8 @@ def however_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for theme in (activation, batch_normalization, matmul, normalization, pooling):
         monkeypatch.setattr(theme, "WORTHWHILE", 0)
     monkeypatch.setattr(batch_normalization, "LEAST_PLACES", 2)
-    monkeypatch.setattr(batch_normalization, "ROW", 4)
+    monkeypatch.setattr(chain, "ROW", 4)
+    monkeypatch.setattr(convolution, "LARGE", 0)
     monkeypatch.setattr(batch_normalization, "CHUNK", 256)
     yield
 
