@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy
 
+from flambeau.settings import worker_threads
 from flambeau_accel.convolution_plans import Geometry, Layouts, Size, backward_data, backward_weights, fit, forward
 from flambeau_accel.primitive import (
     BIAS,
@@ -54,8 +55,8 @@ POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 #: ``dnnl_aBcd16b`` and ``dnnl_aBcd8b``: layouts with so many channels side by side.
 BLOCKED = {16: 78, 8: 102}
 
-#: Bytes of the input that are worked on together: what is made of it shall stay in the cache.
-CHUNK = 4 << 20
+#: Bytes of the input that a thread works on at a time: what is made of it shall stay in the cache.
+CHUNK = 1 << 20
 
 
 @cache
@@ -166,7 +167,7 @@ def _block(layout: Layout, shape: Size) -> int:
 
 def _at_a_time(shape: Size) -> int:
     """How many samples, a divisor of their number, make a chunk."""
-    limit = max(1, CHUNK // (4 * prod(shape[1:])))
+    limit = max(1, CHUNK * worker_threads() // (4 * prod(shape[1:])))
     return max(count for count in range(1, min(shape[0], limit) + 1) if shape[0] % count == 0)
 
 
