@@ -120,6 +120,13 @@ def test_transposed_convolution(case: Any) -> None:
     check("convolution_backward", g, x, w, stride, padding, dilation, True, extra, groups, (True, True, True))
 
 
+def test_transposed_convolution_with_places_that_no_window_meets() -> None:
+    x, w = normal(2, 8, 6), normal(8, 16, 3)
+    check("convolution", x, w, None, (2,), (0,), (3,), True, (1,), 1)
+    with pytest.raises(AssertionError, match="passed on"):
+        KERNELS["convolution"](refuse, x, w, None, (2,), (0,), (3,), True, (2,), 1)
+
+
 def test_convolution_of_views() -> None:
     x = normal(2, 9, 8, 3).transpose(0, 3, 1, 2)
     w = normal(3, 3, 5, 3).transpose(2, 3, 0, 1)
