@@ -89,10 +89,13 @@ _ROWS = {
         f"T share = 1 / SUM(s); {each('S0(L0 * share);')}"
     ),
     "log_softmax": (
-        f"{_TOP} T m = MAX(m); {each('@s += exp_nonpositive(L1 - m);', 's:SUM', 2)} T s = log(SUM(s)); {each('S0(L1 - m - s);')}"
+        f"{_TOP} T m = MAX(m); {each('@s += exp_nonpositive(L1 - m);', 's:SUM', 2)} T s = log(SUM(s)); "
+        f"{each('S0(L1 - m - s);')}"
     ),
     "softmax_backward": f"{each('@s += L1 * L2;', 's:SUM', 4)} T s = SUM(s); {each('S0((L1 - s) * L2);')}",
-    "log_softmax_backward": f"{each('@s += L1;', 's:SUM', 4)} T s = SUM(s); {each('S0(L1 - exp_nonpositive(L2) * s);')}",
+    "log_softmax_backward": (
+        f"{each('@s += L1;', 's:SUM', 4)} T s = SUM(s); {each('S0(L1 - exp_nonpositive(L2) * s);')}"
+    ),
 }
 
 

@@ -32,8 +32,8 @@ _LAYER = (
 )
 _RMS = f"{each('V v = L1; @s += v * v;', 's:SUM', 4)} T rstd = 1 / sqrt(SUM(s) / n0 + n1); "
 
-# h = g * weight; its mean over a row and that of h * normal are taken away. The cotangent of the input, and what the row
-# adds to those of weight and bias, by the names that `_backward` replaces.
+# h = g * weight; its mean over a row and that of h * normal are taken away. The cotangent of the input, and what a row
+# adds to those of weight and bias, with names that `_backward` replaces.
 _LAYER_BACKWARD = (
     "T mean = MEAN[row], rstd = RSTD[row]; ",
     f"{each('V h = H; @s += h; @t += h * (X - mean);', 's:SUM t:SUM', 2)} "

@@ -105,7 +105,7 @@ def _cpu_loop(statement: str, names: dict[str, str], chains: int, width: int) ->
 
 
 def _combined(name: str, how: str, chains: int, width: int) -> str:
-    """``<name>_all``, of what the chains, their lanes and the rest of the row have gathered: pairs, then pairs of them."""
+    """``<name>_all``, of what the chains, their lanes and the rest of the row have gathered: in pairs, as a tree."""
     steps = []
     while chains > 1:
         chains //= 2
