@@ -46,6 +46,11 @@ _COMBINE = {"SUM": "a + b", "MAX": "a > b ? a : b"}
 _START = {"SUM": "0", "MAX": "-INFINITY"}
 
 
+def group_reduction(how: str) -> str:
+    """The function ``group_<how>`` of a GPU's work-group: a power of two of work-items, a local ``T`` for each."""
+    return _REDUCE.format(name=how, combine=_COMBINE[how])
+
+
 def each(statement: str, gather: str = "", chains: int = 1) -> str:
     """A loop over the row; ``gather`` names what it adds to ``@s`` ... as ``"s:SUM t:MAX"``.
 
@@ -216,7 +221,7 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
     ]
     lines.append(functions)
     if not on_cpu:
-        lines += [_REDUCE.format(name=how, combine=combine) for how, combine in _COMBINE.items()]
+        lines += [group_reduction(how) for how in _COMBINE]
     for k, (t, form) in enumerate(zip(types, kinds, strict=True)):
         element = ELEMENTS[t]
         place = _PLACES[form].format(k=k)
