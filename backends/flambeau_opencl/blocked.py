@@ -172,6 +172,8 @@ for (int k = 0; k < kn; ++k, a0 += {R}, line += {b_row}) {{
 }}
 """
 
+_BIAS = "if (!k0) for (int l = 0; l < width; ++l) tile[r * {N} + l] += "
+
 
 class Places(NamedTuple):
     """How rows or columns are counted in memory.
@@ -343,9 +345,8 @@ def _build(runtime: Runtime, how: Places, key: Any) -> tuple[str, Any]:
     )
     biases = {
         "": "",
-        "row": "if (!k0) for (int l = 0; l < {N}; ++l) tile[r * {N} + l] += bias[bias_at + (i + r) * bias_step];",
-        "column": "if (!k0) for (int l = 0; l < width; ++l) "
-        "tile[r * {N} + l] += bias[bias_at + (j0 + p * {N} + l) * bias_step];",
+        "row": _BIAS + "bias[bias_at + (batch * rows + i + r) * bias_step];",
+        "column": _BIAS + "bias[bias_at + (j0 + p * {N} + l) * bias_step];",
     }
     batches = []
     for operand in "ab":
