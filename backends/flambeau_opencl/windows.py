@@ -17,15 +17,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product as combinations
 from math import gcd, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy
 
 from flambeau.dtypes import dtype, float32, float64
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.blocked import Left, Places, product
 from flambeau_opencl.creation import contiguous
-from flambeau_opencl.maps import Number, run
+from flambeau_opencl.elements import ELEMENTS, preamble, unaligned
+from flambeau_opencl.maps import run
+from flambeau_opencl.passes import vector_width
 from flambeau_opencl.reduction import sum as sum_
-from flambeau_opencl.runtime import Runtime
+from flambeau_opencl.runtime import Runtime, kernel_name
 from flambeau_opencl.shape import permute
 
 Size = tuple[int, ...]
@@ -125,27 +129,50 @@ def _three(size: Sequence[int], fill: int) -> Size:
     return (*[fill] * (3 - len(size)), *size)
 
 
-# n: lengths, phases, shape, before, stride, channels, strides of samples and channels of x
+# A work-item writes a phase of a plane, row after row, in whole vectors: what runs over belongs to the next row.
 _LAY_OUT = """
-int rest = i, u1 = rest % n1; rest /= n1;
-int u0 = rest % n0; rest /= n0;
-int e2 = rest % n5; rest /= n5;
-int e1 = rest % n4; rest /= n4;
-int e0 = rest % n3; rest /= n3;
-long to = y0 + (long)i * n2;
-int v0 = u0 * n12 + e0 - n9, v1 = u1 * n13 + e1 - n10;
-if (v0 < 0 || v0 >= n6 || v1 < 0 || v1 >= n7) {
-    for (int k = 0; k < n2; ++k) OUT0(to + k, 0);
-} else {
-    long from = x0 + rest / n15 * n16 + rest % n15 * n17 + ((long)v0 * n7 + v1) * n8 + e2 - n11;
-    int low = n11 > e2 ? min(n2, (n11 - e2 + n14 - 1) / n14) : 0;
-    int high = n8 + n11 > e2 ? max(low, min(n2, (n8 + n11 - e2 + n14 - 1) / n14)) : low;
-    for (int k = 0; k < low; ++k) OUT0(to + k, 0);
-    if (n14 == 1) for (int k = low; k < high; ++k) OUT0(to + k, IN0(from + k));
-    else for (int k = low; k < high; ++k) OUT0(to + k, IN0(from + k * n14));
-    for (int k = high; k < n2; ++k) OUT0(to + k, 0);
-}
+{preamble}
+typedef {T}{w} vector; {unaligned}
+#define TO(k) (*(__global unaligned *)(line + (k)))
+#define FROM(k) (*(const __global unaligned *)(source + (k)))
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void {name}(__global {T} *restrict to, const __global {T} *restrict from, long to_at, long from_at, {parameters}) {{
+    int e2 = get_global_id(0) % phases2, e1 = get_global_id(0) / phases2 % phases1;
+    int e0 = get_global_id(0) / (phases2 * phases1), rows = length0 * length1;
+    to += to_at + (get_global_id(1) * get_global_size(0) + get_global_id(0)) * (rows * length2);
+    from += from_at + get_global_id(1) * (shape0 * shape1 * shape2);
+    int shift = before2 - e2;
+    int low = shift > 0 ? min(length2, (shift + stride2 - 1) / stride2) : 0;
+    int high = shape2 + shift > 0 ? max(low, min(length2, (shape2 + shift + stride2 - 1) / stride2)) : low;
+    for (int row = 0, u0 = 0, u1 = 0; row < rows; ++row) {{
+        long v0 = (long)u0 * stride0 + e0 - before0, v1 = (long)u1 * stride1 + e1 - before1;
+        bool inside = v0 >= 0 && v0 < shape0 && v1 >= 0 && v1 < shape1;
+        int begin = inside ? low : 0, end = inside ? high : 0;
+        const __global {T} *source = from + (inside ? (v0 * shape1 + v1) * shape2 : 0) - shift;
+        __global {T} *line = to + (long)row * length2;
+        if ((rows - row - 1) * (long)length2 < {w} || stride2 > 2) {{
+            for (int k = 0; k < length2; ++k) line[k] = k < begin || k >= end ? 0 : source[(long)k * stride2];
+        }} else {{
+            for (int k = 0; k < begin; k += {w}) TO(k) = 0;
+            if (stride2 == 1) for (int k = begin; k < end; k += {w}) TO(k) = FROM(k);
+            else for (int k = begin; k < end; k += {w}) TO(k) = (vector)(FROM(2 * k).even, FROM(2 * k + {w}).even);
+            for (int k = end; k < length2; k += {w}) TO(k) = 0;
+        }}
+        if (++u1 == length1) {{ u1 = 0; ++u0; }}
+    }}
+}}
 """
+_LAY_OUT_NUMBERS = [f"{name}{d}" for name in ("length", "phases", "shape", "before", "stride") for d in _DIMS]
+
+
+def _build_lay_out(runtime: Runtime, kind: dtype) -> tuple[str, Any]:
+    own, width = ELEMENTS[kind].compute, vector_width(kind)
+    name = kernel_name("lay_out", kind)
+    source = _LAY_OUT.format(
+        preamble=preamble({kind}), T=own, w=width, unaligned=unaligned(f"{own}{width}", own), name=name,
+        parameters=", ".join(f"int {n}" for n in _LAY_OUT_NUMBERS),
+    )  # fmt: skip
+    return name, runtime.build(name, source, [None, None, numpy.int64, numpy.int64, *[numpy.int32] * 15])
 
 
 def _laid_out(x: Array, lengths: Size, phases: Size, before: Size, stride: Size) -> _Windows:
@@ -159,11 +186,14 @@ def _laid_out(x: Array, lengths: Size, phases: Size, before: Size, stride: Size)
         return _Windows(x, channels * size, size, (shape[1] * shape[2], shape[2], 1), (0, 0, 0))
     plane, part = prod(lengths) * prod(phases), prod(lengths)
     result = empty(x.runtime, (samples, channels, *phases, *lengths), x.dtype)
-    values = [*lengths, *phases, *shape, *before, *stride, channels, channels * size, size]
-    numbers: list[Number] = [("int", n) for n in values[:-2]] + [("long", n) for n in values[-2:]]
-    origins = [array.window((1,), (0,), array.offset) for array in (result, x)]
-    run("lay_out", _LAY_OUT, origins[:1], origins[1:], numbers, "r0 a0",
-        shape=(samples * channels * prod(phases) * lengths[0] * lengths[1],))  # fmt: skip
+    if not result.size:
+        return _Windows(result, 0, 0, (0, 0, 0), (0, 0, 0))
+    runtime, key = x.runtime, ("lay_out", x.dtype)
+    found = runtime.kernels.get(key)
+    if found is None:
+        found = runtime.kernels[key] = _build_lay_out(runtime, x.dtype)
+    args = [result.storage.buffer, x.storage.buffer, 0, x.offset, *lengths, *phases, *shape, *before, *stride]
+    runtime.launch(found[0], found[1], (prod(phases), samples * channels, 1), (1, 1, 1), args)
     pitch = lengths[1] * lengths[2], lengths[2], 1
     return _Windows(result, channels * plane, plane, pitch, (phases[1] * phases[2] * part, phases[2] * part, part))
 
