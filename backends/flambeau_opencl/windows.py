@@ -24,7 +24,7 @@ import numpy
 from flambeau.dtypes import dtype, float32, float64
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.blocked import Left, Places, product
-from flambeau_opencl.creation import contiguous
+from flambeau_opencl.creation import contiguous, filled
 from flambeau_opencl.elements import ELEMENTS, preamble, unaligned
 from flambeau_opencl.maps import run
 from flambeau_opencl.passes import vector_width
@@ -300,12 +300,15 @@ def scatter(
     """The gradient of the input, plus a bias (C,): (N, O, ...), (O, C / groups, ...) -> (N, C, *size)."""
     samples, outputs = g.shape[:2]
     per_group = weight.shape[1]
-    result = empty(g.runtime, (samples, per_group * groups, *size), g.dtype)
-    if not result.size:
-        return result
+    shape = samples, per_group * groups, *size
+    if 0 in shape:
+        return empty(g.runtime, shape, g.dtype)
     kernel, size, weight = _three(weight.shape[2:], 1), _three(size, 1), contiguous(weight)
     stride, padding, dilation = _three(stride, 1), _three(padding, 0), _three(dilation, 1)
     phases = [_phases(*own) for own in zip(size, kernel, stride, padding, dilation, strict=True)]
+    # What no tap reaches is zero, or the bias.
+    fills = bias is None and not all(p.taps for own in phases for p in own)
+    result = filled(g.runtime, shape, 0, g.dtype) if fills else empty(g.runtime, shape, g.dtype)
     met = [[p for p in own if p.taps] for own in phases]
     before = tuple([max([0, *[-p.low for p in own]]) for own in met])
     reach = [max([0, *[p.low + p.count - 1 + p.apart * (p.taps - 1) for p in own]]) for own in met]
@@ -313,7 +316,7 @@ def scatter(
     windows = _laid_out(g, lengths, (1, 1, 1), before, (1, 1, 1))
     plane, pitch = prod(size), (size[1] * size[2], size[2], 1)
     out = tuple([s * n for s, n in zip(stride, pitch, strict=True)])
-    for own in combinations(*phases):
+    for own in combinations(*(met if fills else phases)):
         turned = _turned_weight(weight, kernel, own, groups)
         depth = prod(turned.shape[2:])
         start = windows.array.offset + sum(
