@@ -57,8 +57,13 @@ def worker_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def chosen_threads() -> int | None:
+    """What :func:`set_num_threads` was given, or 1 in a loader's worker; None before, when the libraries choose."""
+    return _threads
+
+
 def keep_to_one_thread() -> None:
-    """Have :func:`worker_threads` say 1 in this process, which is one of several that share the CPUs."""
+    """Choose 1 in this process, which is one of several that share the CPUs."""
     global _threads
     _threads = 1
 

@@ -30,9 +30,9 @@ Array = Any
 Size = tuple[int, ...]
 Kernel = Callable[..., Any]
 
-#: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs; OpenBLAS would
-#: use its threads from a million on. Products with a vector wait for the memory, and are BLAS's.
-WORTHWHILE = 750_000
+#: Multiplications from which on oneDNN is as fast as NumPy's BLAS in spite of the 5 us that a call costs, and from which on
+#: OpenBLAS would use its own threads. Products with a vector wait for the memory, and are BLAS's.
+WORTHWHILE = 1 << 19
 
 #: A matrix so wide that lies by rows is brought into oneDNN's blocks first, where so many rows are multiplied by it and
 #: the copy, which lies in the scratch memory, has at most so many elements. As it is, some widths (3072, 5120) take

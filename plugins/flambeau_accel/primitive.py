@@ -7,6 +7,7 @@ then reorders it first, into memory that all plans of a thread share, since noth
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_void_p
@@ -15,7 +16,8 @@ from typing import Any, TypeVar
 
 import numpy
 
-from flambeau_accel.library import Dims, ExecArg, load
+from flambeau.settings import chosen_threads
+from flambeau_accel.library import Dims, ExecArg, load, set_threads
 
 Array = Any
 Size = tuple[int, ...]
@@ -100,6 +102,11 @@ class Runtime:
 class _Local(threading.local):
     """A thread's own runtime and plans: the memory objects in a plan are pointed at the arrays of one call."""
 
+    #: What :func:`flambeau.settings.chosen_threads` said when the plans were made, each for so many threads.
+    threads: int | None = None
+    #: Whether the thread has come out of a fork, where those that OpenMP keeps for it are gone.
+    is_forked = False
+
     @cached_property
     def runtime(self) -> Runtime:
         return Runtime()
@@ -108,8 +115,23 @@ class _Local(threading.local):
     def plans(self) -> dict[Any, Plan]:
         return {}
 
+    def take_threads(self, number: int | None) -> None:
+        """Go on with so many threads."""
+        self.threads = number
+        self.plans.clear()
+        if number is not None:
+            set_threads(1 if self.is_forked else number)
+
+    def leave_parent(self) -> None:
+        """Go on with this thread alone: the first call on several would wait for the parent's for ever."""
+        self.is_forked = True
+        self.take_threads(1)
+
 
 _local = _Local()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _local.leave_parent())
 
 Built = TypeVar("Built", bound="Plan")
 
@@ -119,6 +141,9 @@ MAX_PLANS = 1024
 
 def plan_for(key: Any, build: Callable[[Runtime], Built]) -> Built:
     """The calling thread's plan for a key, which says all that the plan depends on."""
+    number = chosen_threads()
+    if number != _local.threads:
+        _local.take_threads(number)
     plans: dict[Any, Any] = _local.plans
     plan: Built | None = plans.get(key)
     if plan is None:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy
@@ -86,6 +87,52 @@ def test_training_with_any_number_of_threads(tmp_path: Path) -> None:
         scale = numpy.abs(one).max()
         numpy.testing.assert_allclose(two, one, 0, 1e-4 * scale)
         numpy.testing.assert_allclose(four, one, 0, 1e-4 * scale)
+
+
+_FORK = """
+import os, signal, flambeau
+
+a, x, w = flambeau.randn(256, 256), flambeau.randn(2, 8, 32, 32), flambeau.randn(8, 8, 3, 3)
+compute = lambda: [(a @ a).numpy(), flambeau.nn.functional.conv2d(x, w).numpy(), x.softmax(1).numpy()]
+before = compute()
+if os.fork() == 0:
+    signal.alarm(20)  # a process that waits for threads which are not there ends so
+    assert all(abs(one - other).max() < 1e-3 for one, other in zip(before, compute()))
+    os._exit(17)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_computes_though_the_threads_of_its_parent_are_gone() -> None:
+    environment = {**_environment(), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "17", done.stderr
+
+
+def test_the_number_of_threads_is_that_of_set_num_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each thread that computes, and for what has been computed before."""
+    count = getattr(library.load(), "omp_get_max_threads", None)
+    if count is None:
+        pytest.skip("this oneDNN has no OpenMP")
+    x = flambeau.randn(128, 128)
+    before = count()
+    try:
+        for number in (2, 1, 3):
+            monkeypatch.setattr(flambeau.settings, "_threads", number)
+            counts = []
+
+            def compute(counts: list[int] = counts) -> None:
+                x @ x
+                counts.append(count())
+
+            thread = threading.Thread(target=compute)
+            thread.start()
+            thread.join()
+            compute()
+            assert counts == [number, number]
+    finally:
+        library.set_threads(before)
 
 
 _FAULTS = """
