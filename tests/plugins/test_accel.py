@@ -17,7 +17,7 @@ library = pytest.importorskip("flambeau_accel.library")
 if not library.is_installed():
     pytest.skip("oneDNN is not installed", allow_module_level=True)
 
-from flambeau_accel import activation, convolution, matmul, normalization, pooling, primitive  # noqa: E402
+from flambeau_accel import activation, convolution, matmul, normalization, pooling, primitive, winograd  # noqa: E402
 
 KERNELS = {
     name: kernel
@@ -112,6 +112,38 @@ def test_convolution_of_views() -> None:
     w = normal(3, 3, 5, 3).transpose(2, 3, 0, 1)
     check("convolution", x, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)
     check("convolution", x[::2, :, ::2], w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)
+
+
+WINOGRAD = [
+    # input, weight, stride, padding, dilation
+    ((2, 32, 12, 9), (32, 32, 3, 3), (1, 1), (1, 1), (1, 1)),
+    ((3, 32, 9, 7), (48, 32, 3, 3), (1, 1), (0, 0), (1, 1)),
+    ((4, 32, 7, 11), (32, 32, 3, 5), (1, 2), (2, 1), (1, 2)),
+    ((2, 48, 14, 4), (32, 48, 3, 1), (1, 1), (1, 0), (1, 1)),
+]
+
+
+@pytest.mark.parametrize("case", WINOGRAD, ids=str)
+def test_convolution_by_the_algorithm_of_winograd(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, sizes, stride, padding, dilation = case
+    monkeypatch.setattr(winograd, "CHUNK", 2 * 4 * numpy.prod(shape[1:]))
+    plans: list[Any] = []
+
+    def run(plan: Any, *arrays: Any) -> None:
+        plans.append(plan)
+        primitive.Plan.run(plan, *arrays)
+
+    monkeypatch.setattr(winograd._Rows, "run", run)
+    x, w, b = normal(*shape), normal(*sizes) * numpy.float32(0.05), normal(sizes[0])
+    for bias in (b, None):
+        out = check("convolution", x, w, bias, stride, padding, dilation, False, (0, 0), 1, atol=3e-5)
+    g = normal(*out.shape) * numpy.float32(0.1)
+    rows = x[:, :, ::-1].transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    check("convolution_backward", g, rows, w, stride, padding, dilation, False, (0, 0), 1, (True,) * 3, atol=3e-5)
+    back = check("convolution", out, w, None, stride, padding, dilation, True, (0, 0), 1, atol=3e-5)
+    assert back.shape[:2] == x.shape[:2]
+    strided = stride != (1, 1)  # then oneDNN wants another layout for the gradient of the input
+    assert len(plans) == (3 if strided else 5)
 
 
 def test_convolution_passes_on_what_it_does_not_serve() -> None:
