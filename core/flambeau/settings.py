@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from flambeau import dtypes
@@ -66,6 +67,27 @@ def keep_to_one_thread() -> None:
     """Choose 1 in this process, which is one of several that share the CPUs."""
     global _threads
     _threads = 1
+
+
+#: Calls a function in this thread and in up to so many less one others at once, and raises what one of them raised.
+Team = Callable[[Callable[[], None], int], None]
+
+_team: Team | None = None
+
+
+def lend_team(team: Team | None) -> None:
+    """Have the kernels written in Python compute on the threads of ``team``, a library's that kernels use besides.
+
+    So the process has one pool of threads. Those of two take the cores from each other: the one's wait for work by
+    spinning, while the other's compute.
+    """
+    global _team
+    _team = team
+
+
+def lent_team() -> Team | None:
+    """What :func:`lend_team` was given."""
+    return _team
 
 
 def set_num_threads(int: int) -> None:

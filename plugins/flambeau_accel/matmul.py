@@ -30,8 +30,8 @@ Array = Any
 Size = tuple[int, ...]
 Kernel = Callable[..., Any]
 
-#: Multiplications from which on oneDNN is as fast as NumPy's BLAS in spite of the 5 us that a call costs, and from which on
-#: OpenBLAS would use its own threads. Products with a vector wait for the memory, and are BLAS's.
+#: Multiplications from which on oneDNN is as fast as NumPy's BLAS in spite of the 5 us that a call costs, and OpenBLAS
+#: would use its own threads. Products with a vector wait for the memory, and are BLAS's.
 WORTHWHILE = 1 << 19
 
 #: A matrix so wide that lies by rows is brought into oneDNN's blocks first, where so many rows are multiplied by it and

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import byref, c_void_p
 from functools import cached_property
 from typing import Any, TypeVar
@@ -102,29 +103,32 @@ class Runtime:
 class _Local(threading.local):
     """A thread's own runtime and plans: the memory objects in a plan are pointed at the arrays of one call."""
 
-    #: What :func:`flambeau.settings.chosen_threads` said when the plans were made, each for so many threads.
+    #: For how many threads ``plans`` are made, None for as many as OpenMP chooses.
     threads: int | None = None
+    #: Whether the thread computes as one of a team, so that what it calls has no others.
+    is_in_team = False
     #: Whether the thread has come out of a fork, where those that OpenMP keeps for it are gone.
     is_forked = False
+
+    def __init__(self) -> None:
+        self.plans: dict[Any, Plan] = {}
+        self.plans_by_threads: dict[int | None, dict[Any, Plan]] = {None: self.plans}
 
     @cached_property
     def runtime(self) -> Runtime:
         return Runtime()
 
-    @cached_property
-    def plans(self) -> dict[Any, Plan]:
-        return {}
-
     def take_threads(self, number: int | None) -> None:
         """Go on with so many threads."""
         self.threads = number
-        self.plans.clear()
+        self.plans = self.plans_by_threads.setdefault(number, {})
         if number is not None:
             set_threads(1 if self.is_forked else number)
 
     def leave_parent(self) -> None:
         """Go on with this thread alone: the first call on several would wait for the parent's for ever."""
         self.is_forked = True
+        self.plans_by_threads.clear()
         self.take_threads(1)
 
 
@@ -132,6 +136,17 @@ _local = _Local()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _local.leave_parent())
+
+
+@contextmanager
+def in_team() -> Iterator[None]:
+    """The calling thread computes as one of OpenMP's team: what it calls is computed in this thread alone."""
+    before, _local.is_in_team = _local.is_in_team, True
+    try:
+        yield
+    finally:
+        _local.is_in_team = before
+
 
 Built = TypeVar("Built", bound="Plan")
 
@@ -141,7 +156,7 @@ MAX_PLANS = 1024
 
 def plan_for(key: Any, build: Callable[[Runtime], Built]) -> Built:
     """The calling thread's plan for a key, which says all that the plan depends on."""
-    number = chosen_threads()
+    number = 1 if _local.is_in_team else chosen_threads()
     if number != _local.threads:
         _local.take_threads(number)
     plans: dict[Any, Any] = _local.plans
