@@ -13,8 +13,8 @@ from flambeau_numpy.threads import PARALLEL, over_parts
 
 Array = Any
 
-#: Large parameters are updated this many elements at a time, so that the dozen passes find them in the cache. With fewer
-#: (16384) the passes are so short that two threads spend twice the time, most of it at the interpreter's lock.
+#: Large parameters are updated this many elements at a time, so that the dozen passes find them in the cache. With
+#: fewer (16384) passes are so short that two threads spend twice the time, most of it at the interpreter's lock.
 BLOCK = 1 << 17
 
 

@@ -110,6 +110,68 @@ def test_a_forked_process_computes_though_the_threads_of_its_parent_are_gone() -
     assert done.stdout.strip() == "17", done.stderr
 
 
+_TEAM = """
+import os, threading, time
+import numpy, flambeau
+from flambeau import settings
+from flambeau_numpy.threads import PARALLEL, over_parts
+
+xp = flambeau.ones(1).device.xp
+assert settings.lent_team() is not None
+
+def parts(rows=8):
+    times, seen = numpy.zeros(rows, int), set()
+    def work(part):
+        times[part] += 1
+        seen.add(threading.get_ident())
+        time.sleep(0.01)
+    over_parts(work, rows, 1, PARALLEL)
+    assert (times == 1).all()
+    return seen
+
+assert len(parts()) == 2
+a = numpy.random.default_rng(0).random((4, 256, 256), numpy.float32)
+products, whole = numpy.empty_like(a), xp.matmul(a, a)
+def multiply(part):  # a kernel of oneDNN's in a thread of the team
+    products[part] = xp.matmul(a[part], a[part])
+over_parts(multiply, 4, 1, PARALLEL)
+numpy.testing.assert_allclose(products, whole, 1e-5)
+numpy.testing.assert_array_equal(xp.matmul(a, a), whole)
+
+caller = threading.get_ident()
+def refuse(part):
+    time.sleep(0.01)
+    if threading.get_ident() != caller:
+        raise ValueError("elsewhere")
+try:
+    over_parts(refuse, 8, 1, PARALLEL)
+except ValueError as error:
+    assert str(error) == "elsewhere"
+else:
+    raise AssertionError("nothing was raised")
+
+threads = [threading.Thread(target=parts) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+if os.fork() == 0:
+    assert settings.lent_team() is None
+    parts()
+    os._exit(17)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 17
+assert len(parts()) == 2
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp is Linux's")
+def test_kernels_in_python_compute_on_the_threads_of_onednn() -> None:
+    environment = {**_environment(), "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", _TEAM], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.strip() == "done", done.stderr
+
+
 def test_the_number_of_threads_is_that_of_set_num_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """In each thread that computes, and for what has been computed before."""
     count = getattr(library.load(), "omp_get_max_threads", None)
