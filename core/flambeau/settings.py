@@ -48,10 +48,13 @@ def get_num_threads() -> int:
 def worker_threads() -> int:
     """How many threads a kernel written in Python divides large arrays among: quick to ask.
 
-    What :func:`set_num_threads` was given; before, what the environment says, or the number of CPUs.
+    What :func:`set_num_threads` was given; before, as many as a team that was lent has, what the environment says, or
+    the number of CPUs.
     """
     if _threads is not None:
         return _threads
+    if _team is not None:
+        return _team_threads
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(name, "").isdigit():
             return max(1, int(os.environ[name]))
@@ -73,16 +76,17 @@ def keep_to_one_thread() -> None:
 Team = Callable[[Callable[[], None], int], None]
 
 _team: Team | None = None
+_team_threads = 1
 
 
-def lend_team(team: Team | None) -> None:
+def lend_team(team: Team | None, threads: int = 1) -> None:
     """Have the kernels written in Python compute on the threads of ``team``, a library's that kernels use besides.
 
     So the process has one pool of threads. Those of two take the cores from each other: the one's wait for work by
-    spinning, while the other's compute.
+    spinning, while the other's compute. ``threads`` is how many the library has chosen to use, with the calling one.
     """
-    global _team
-    _team = team
+    global _team, _team_threads
+    _team, _team_threads = team, threads
 
 
 def lent_team() -> Team | None:

@@ -41,15 +41,15 @@ def _task(argument: int) -> None:
 
 
 @cache
-def _team() -> Team | None:
-    """OpenMP's threads; None where oneDNN has others, or one."""
+def _team() -> tuple[Team | None, int]:
+    """OpenMP's threads and how many they are; None where oneDNN has others, or one."""
     library = load()
     names = "GOMP_parallel_start", "GOMP_task", "GOMP_parallel_end", "omp_get_max_threads"
     start, task, end, count = (getattr(library, name, None) for name in names)
     if start is None or task is None or end is None or count is None or count() <= 1:
-        return None
+        return None, 1
     if hasattr(library, "kmp_set_blocktime"):  # Intel's library has these as well, but nobody has measured it
-        return None
+        return None, 1
     start.argtypes, start.restype = (c_void_p, c_void_p, c_uint), None
     # function, argument, function to copy it, its size and alignment, whether to defer, flags, dependences, priority, -
     task.argtypes = (c_void_p, c_void_p, c_void_p, c_long, c_long, c_bool, c_uint, c_void_p, c_int, c_void_p)
@@ -80,12 +80,12 @@ def _team() -> Team | None:
         if errors:
             raise errors[0]
 
-    return team
+    return team, count()
 
 
 def lend() -> None:
     """Lend OpenMP's threads to the kernels written in Python."""
-    lend_team(_team())
+    lend_team(*_team())
 
 
 if hasattr(os, "register_at_fork"):
