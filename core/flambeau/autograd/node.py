@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dtypes import FLOATING
@@ -179,24 +181,30 @@ class Plan:
 
     Attributes:
         needs: one bool a tensor parameter.
+        keeps_first, keeps_second: whether the first and the second argument are saved.
         keep: positions of the arguments that are saved (tensors as raw arrays, attributes as they are).
         specs: ``(position, index into saved)`` of the tensor arguments of which the Spec is saved.
         outputs: ``(number, index into saved)`` of the outputs that are saved by themselves (``result_1`` ...).
         keep_result: whether the output, of several all of them, is saved.
-        keeps: whether an argument or the output is saved.
-        calls: ``(place among the tensor parameters, formula, picks)``; a pick is an index into ``saved``.
+        saves: whether anything is saved.
+        is_plain: whether each tensor parameter is one tensor.
+        calls: ``(place among the tensor parameters, formula, take, only)``; ``take(saved)`` is what the formula reads,
+            ``only`` the index where that is one thing, else None.
+        take: the same for ``joint``, the formula of all gradients together, where there is one.
         kinds: for each index into ``saved``: INPUT, RESULT, ATTRIBUTE or OUTPUT + number.
     """
 
     __slots__ = (
-        "calls", "joint", "keep", "keep_result", "keeps", "kept_inputs", "kinds", "needs", "op", "outputs", "picks",
-        "places", "size", "specs",
+        "calls", "is_plain", "joint", "keep", "keep_result", "keeps_first", "keeps_second", "kept_inputs", "kinds", "needs", "op", "outputs",
+        "places", "saves", "size", "specs",
+        "take",
     )  # fmt: skip
 
     def __init__(self, op: Op, needs: tuple[bool, ...]) -> None:
         self.op = op
         self.needs = needs
         self.joint = op.joint
+        self.is_plain = not op.has_sequence
         count = len(op.parameters)
         result = count
         self.places = {position: place for place, position in enumerate(op.tensor_positions)}
@@ -232,22 +240,34 @@ class Plan:
             return tuple(picks)
 
         self.calls: tuple[Any, ...] = ()
-        self.picks: tuple[int, ...] = ()
+        self.take = taker(())
         if op.joint is not None:
-            self.picks = picks_of(op.joint, 3)
+            self.take = taker(picks_of(op.joint, 3))
         else:
-            self.calls = tuple(
-                (place, op.formulas[op.names[position]], picks_of(op.formulas[op.names[position]], 2))
-                for place, position in enumerate(op.tensor_positions)
-                if needs[place] and op.names[position] in op.formulas
-            )
+            for place, position in enumerate(op.tensor_positions):
+                formula = op.formulas.get(op.names[position])
+                if needs[place] and formula is not None:
+                    picks = picks_of(formula, 2)
+                    only = picks[0] if len(picks) == 1 else None
+                    self.calls += ((place, formula, taker(picks), only),)
         self.keep = tuple(sorted(keep))
+        self.keeps_first, self.keeps_second = 0 in keep, 1 in keep
         self.kept_inputs = tuple(position for position in self.keep if op.parameters[position].is_tensor)
-        self.keeps = bool(self.keep) or self.keep_result
         self.specs = tuple(specs.items())
         self.outputs = tuple(outputs.items())
         self.kinds = [INPUT if p.is_tensor else ATTRIBUTE for p in op.parameters] + [RESULT, *extras]
         self.size = len(self.kinds)
+        self.saves = bool(self.keep or self.specs or self.outputs) or self.keep_result
+
+
+def taker(picks: tuple[int, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """The function that takes the entries ``picks`` out of a tuple."""
+    if len(picks) > 1:
+        return itemgetter(*picks)
+    if picks:
+        (only,) = picks
+        return lambda saved: (saved[only],)
+    return lambda saved: ()
 
 
 def plan_for(op: Op, needs: tuple[bool, ...]) -> Plan:
@@ -358,8 +378,11 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
 class _Anomaly:
     """Switched by ``flambeau.autograd.set_detect_anomaly``."""
 
-    enabled = False
-    check_nan = True
+    __slots__ = ("check_nan", "enabled")
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self.check_nan = True
 
 
 anomaly = _Anomaly()
