@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dtypes import FLOATING
-from flambeau.ops.spec import Spec
+from flambeau.forms import form_of
 
 if TYPE_CHECKING:
     from flambeau.devices import device
@@ -297,48 +297,47 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
     needs = []
     for position in op.tensor_positions:
         value = values[position]
-        if isinstance(value, list):
+        if type(value) is list:
             nodes = [None if tensor is None else tensor._node for tensor in value]
             parents += nodes
-            needs.append(any(node is not None for node in nodes))
+            needs.append(any([node is not None for node in nodes]))
         else:
-            node = getattr(value, "_node", None)
-            parents.append(node)
-            needs.append(node is not None)
+            own = getattr(value, "_node", None)
+            parents.append(own)
+            needs.append(own is not None)
     plan = plan_for(op, tuple(needs))
     saved: list[Any] = [None] * plan.size
     checks: list[Any] = []
     for position in plan.keep:
         value = values[position]
-        if hasattr(value, "_array"):
-            saved[position] = value._array
-            cell = version_cell(value)
-            checks += (cell, cell[0])
-        elif isinstance(value, list) and position in plan.kept_inputs:
+        if position not in plan.kept_inputs:
+            saved[position] = value
+        elif type(value) is list:
             saved[position] = [None if tensor is None else tensor._array for tensor in value]
             for tensor in value:
-                if tensor is None:
-                    continue
-                cell = version_cell(tensor)
-                checks += (cell, cell[0])
+                if tensor is not None:
+                    cell = version_cell(tensor)
+                    checks += (cell, cell[0])
+        elif hasattr(value, "_array"):
+            saved[position] = value._array
+            cell = value._version
+            if cell is None:
+                cell = value._version = [0]
+            checks += (cell, cell[0])
         else:
             saved[position] = value
     for position, place in plan.specs:
         value = values[position]
-        saved[place] = (
-            [Spec(t._array.shape, t._dtype) for t in value]
-            if isinstance(value, list)
-            else Spec(value._array.shape, value._dtype)
-            if hasattr(value, "_array")
-            else None
-        )
+        if type(value) is list:
+            saved[place] = [(tensor._form or form_of(tensor)).spec(tensor._dtype) for tensor in value]
+        elif hasattr(value, "_array"):
+            saved[place] = (value._form or form_of(value)).spec(value._dtype)
     node = Node()
     node.plan = plan
     node.parents = tuple(parents)
     node.seq = next_seq()
-    node.extra = None
-    node.shapes = None
-    if isinstance(outputs, tuple):
+    node.extra = node.shapes = None
+    if type(outputs) is tuple:
         node.device = next(output._device for output in outputs if output is not None)
         node.outputs = len(outputs)
         for number, place in plan.outputs:
@@ -362,10 +361,7 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
             checks += (cell, cell[0])
         outputs._node = node
         if op.pointwise:
-            shape = outputs._array.shape
-            shapes = [getattr(values[p], "_array", outputs._array).shape for p in op.tensor_positions]
-            if any(own != shape for own in shapes):
-                node.shapes = tuple(shapes)
+            node.shapes = _broadcast_from(op, values, outputs)
     node.saved = tuple(saved)
     node.checks = tuple(checks) if checks else None
     if anomaly.enabled:
@@ -373,6 +369,19 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
 
         extra_of(node).traceback = traceback.format_stack()[:-2]
     return node
+
+
+def _broadcast_from(op: Op, values: list[Any], output: Tensor) -> tuple[Any, ...] | None:
+    """The shapes of the tensor arguments; None when all are the output's."""
+    form = output._form or form_of(output)
+    forms = [form] * len(op.tensor_positions)
+    for place, position in enumerate(op.tensor_positions):
+        value = values[position]
+        if hasattr(value, "_array"):
+            forms[place] = value._form or form_of(value)
+    if all([own is form for own in forms]):
+        return None
+    return tuple([own.shape for own in forms])
 
 
 class _Anomaly:
