@@ -6,7 +6,7 @@ machine.
 
     python benchmarks/run.py --vs torch [--only WORDS] [--samples 15] [--threads N] [--json FILE]
     python benchmarks/run.py --vs plain             # Flambeau without its accelerator
-    python benchmarks/run.py --device opencl --vs torch,plain
+    python benchmarks/run.py --device opencl --vs torch,cpu,plain
     python benchmarks/run.py --compile --vs torch   # the steps compiled, in both
     python benchmarks/run.py --compile --vs eager   # compiled beside not compiled, in Flambeau
 
@@ -34,6 +34,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 LIBRARIES = {
     "flambeau": ("flambeau", {}),
     "torch": ("torch", {}),
+    "cpu": ("flambeau", {}),
     "plain": ("flambeau", {"FLAMBEAU_DISABLE_PLUGINS": "accel"}),
     "eager": ("flambeau", {}),
 }

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy
 
-from flambeau_array.indexing import check_index_shape, check_source_shape
-
 Array = Any
 
 
@@ -98,7 +96,6 @@ def _flat_positions(op: str, shape: tuple[int, ...], dim: int, index: Array) -> 
     if len(index.shape) <= 1 and len(shape) <= 1:
         check_indices(op, index, shape[0] if shape else 1, 0, RuntimeError)
         return index
-    check_index_shape(op, shape, dim, index.shape)
     check_indices(op, index, shape[dim], dim, RuntimeError)
     positions = None
     step = 1
@@ -118,7 +115,7 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s.
 
     Raises:
-        RuntimeError: when an index is out of bounds, or ``index`` is larger than ``input`` in another dimension.
+        RuntimeError: when an index is out of bounds.
     """
     return input.reshape(-1).take(_flat_positions("gather", input.shape, dim, index))
 
@@ -127,7 +124,6 @@ def _sources(op: str, index: Array, src: Array) -> Array:
     """The part of ``src`` that ``index`` sends somewhere; a number stays a number."""
     if not hasattr(src, "shape") or src.shape == index.shape:
         return src
-    check_source_shape(op, index.shape, src.shape)
     return src[tuple([slice(n) for n in index.shape])]
 
 
@@ -135,7 +131,7 @@ def scatter(input: Array, dim: int, index: Array, src: Array) -> Array:
     """A copy of ``input`` with ``result[i][index[i][j][k]][k] = src[i][j][k]`` for ``dim`` 1 of 3.
 
     Raises:
-        RuntimeError: as :func:`gather`, and when ``index`` is larger than ``src``.
+        RuntimeError: as :func:`gather`.
     """
     positions, src = _flat_positions("scatter", input.shape, dim, index), _sources("scatter", index, src)
     result = input.copy()

@@ -165,17 +165,10 @@ def _extreme(name: str, ufunc: numpy.ufunc) -> Callable[..., Any]:
         shape = input.shape
         if len(dim) == 1 and len(shape) == 2 and dim[0] == 1 and shape[1] < _SHORT_ROW < shape[0]:
             input = input.copy("F")
-        try:
-            return reduce(input, dim, None, None, keepdim)
-        except ValueError:
-            empty = [d for d in dim if shape[d] == 0]
-            raise IndexError(
-                f"{name}(): Expected reduction dim {empty[0] if empty else dim} to have non-zero size, "
-                f"got the shape {list(shape)}"
-            ) from None
+        return reduce(input, dim, None, None, keepdim)
 
     extreme.__name__ = name
-    extreme.__doc__ = f"``numpy.{ufunc.__name__}.reduce``: NaN where there is one; IndexError of nothing."
+    extreme.__doc__ = f"``numpy.{ufunc.__name__}.reduce``: NaN where there is one."
     return extreme
 
 
@@ -202,19 +195,13 @@ def _extreme_position(name: str) -> Callable[..., Array]:
         if input.shape == () and dim is not None:
             return numpy.zeros((), numpy.int64)
         method = getattr(input, name)
-        try:
-            if dim is None:
-                found = method()
-                return numpy.reshape(found, (1,) * len(input.shape)) if keepdim else found
-            return method(dim, None, keepdims=keepdim)
-        except ValueError:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {'' if dim is None else f'{dim} '}to have non-zero size, "
-                f"got the shape {list(input.shape)}"
-            ) from None
+        if dim is None:
+            found = method()
+            return numpy.reshape(found, (1,) * len(input.shape)) if keepdim else found
+        return method(dim, None, keepdims=keepdim)
 
     position.__name__ = name
-    position.__doc__ = f"``numpy.{name}``: the first of equal elements, or the first NaN; IndexError of nothing."
+    position.__doc__ = f"``numpy.{name}``: the first of equal elements, or the first NaN."
     return position
 
 

@@ -49,6 +49,7 @@ _SIGNATURES = {
     "dnnl_stream_wait": (c_void_p,),
     "dnnl_memory_desc_create_with_strides": (_Out, c_int, _DimsIn, c_int, _DimsIn),
     "dnnl_memory_desc_create_with_tag": (_Out, c_int, _DimsIn, c_int, c_int),
+    "dnnl_memory_desc_create_submemory": (_Out, c_void_p, _DimsIn, _DimsIn),
     "dnnl_memory_desc_destroy": (c_void_p,),
     "dnnl_memory_create": (_Out, c_void_p, c_void_p, c_void_p),
     "dnnl_memory_set_data_handle": (c_void_p, c_void_p),

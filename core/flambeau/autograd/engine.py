@@ -54,7 +54,8 @@ def backward(
         targets = {_target("backward", tensor): tensor for tensor in wanted}
     keep = create_graph if retain_graph is None else retain_graph
     found = _run(roots, cotangents, keep, create_graph, targets, create_graph, accumulates=True)
-    for target, gradient in found.items():
+    for target in list(found):
+        gradient = found.pop(target)
         tensor = target.tensor() if type(target) is Leaf else targets[target] if targets else None
         if tensor is not None:
             _accumulate(tensor, target, gradient, create_graph)
@@ -278,13 +279,12 @@ class _Pass:
             if leaf not in arrived or leaf.extra is None:
                 continue
             tensor = leaf.variable
-            g = arrived[leaf] = self._hooked(leaf.extra.hooks, arrived[leaf], tensor)
+            g = self._hooked(leaf.extra.hooks, arrived.pop(leaf), tensor)
             if self.targets is None or leaf in self.targets:
                 if not self.accumulates:
                     self.found[leaf] = g
                 elif tensor is not None:
                     _accumulate(tensor, leaf, g, self.create_graph)
-            del arrived[leaf]
 
     def _run_node(self, node: Node, g: Any) -> None:
         """Run a node of any kind; :func:`run_plain` has the most common ones."""
@@ -481,7 +481,7 @@ def _accumulate(tensor: Tensor, target: Any, gradient: Any, create_graph: bool) 
             gradient = where.xp.to_dtype(gradient, tensor._dtype)
         if held is None:
             # A gradient may be seen through other names: `add` hands the same array to both operands. It is taken over
-            # when nothing but the caller's dictionary, its loop variable and this frame knows it, else copied.
+            # when nothing but the caller's variable and this frame knows it, else copied.
             if where.backend.is_shared(gradient) or sys.getrefcount(gradient) > _OWN_REFERENCES:  # type: ignore[union-attr]
                 gradient = where.xp.clone(gradient)
             tensor._grad = wrap(gradient, tensor._dtype, where)
@@ -495,6 +495,15 @@ def _accumulate(tensor: Tensor, target: Any, gradient: Any, create_graph: bool) 
             hook(tensor)
 
 
-# References to a gradient that belongs to nobody else when `_accumulate` looks: `found`, the loop variable of
-# `backward`, the parameter here, and the argument of getrefcount.
-_OWN_REFERENCES = 4
+def _references(gradient: Any) -> int:
+    return sys.getrefcount(gradient)
+
+
+def _of_nobody_else() -> int:
+    """How many references :func:`_accumulate` sees to a gradient that is its caller's alone, in this Python."""
+    found = {0: object()}
+    gradient = found.pop(0)
+    return _references(gradient)
+
+
+_OWN_REFERENCES = _of_nobody_else()
