@@ -259,6 +259,8 @@ def _in_rows(function: Callable[..., Array]) -> Callable[..., Array]:
         *arrays, dim = arguments
         first = arrays[0]
         shape, dtype = first.shape, first.dtype
+        if 0 < first.size <= _FEW and dtype.char in "fd" and shape:
+            return function(*arrays, (dim,))
         if 0 in shape:
             return numpy.empty(shape, dtype)
         if is_half(first):

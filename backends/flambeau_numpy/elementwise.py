@@ -62,7 +62,7 @@ def _known_as(ufunc: numpy.ufunc, kernel: Any) -> Kernel:
     kernel.__name__ = ufunc.__name__
     kernel.__doc__ = f"``numpy.{ufunc.__name__}``."
     kernel.bare = ufunc
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 def in_place(ufunc: numpy.ufunc) -> Kernel:
@@ -85,7 +85,7 @@ def in_place(ufunc: numpy.ufunc) -> Kernel:
 
 
 def _in_pieces(ufunc: numpy.ufunc, operands: Sequence[Array], out: Array | None = None) -> Array:
-    """Apply a ufunc to large operands, in several threads where they are dense: whole ones, rows of them, or numbers."""
+    """Apply a ufunc to large operands, in several threads where they are dense: of one shape, or rows, or numbers."""
     shape = max([operand.shape for operand in operands], key=len)
     row = max([operand.size for operand in operands if operand.shape != shape], default=1)
     for operand in operands:

@@ -7,8 +7,9 @@ from typing import Any
 
 from flambeau import creation
 from flambeau.dtypes import dtype
+from flambeau.forms import Size
 from flambeau.ops.call import TENSORS
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["as_strided", "as_strided_", "detach", "detach_", "resize_as_"]
 

@@ -15,11 +15,10 @@ from importlib import import_module
 from typing import Any
 
 from flambeau.autograd.grad_mode import switch
-from flambeau.autograd.node import ATTRIBUTE, INPUT, OUTPUT, Leaf, Node, Slot, anomaly, watched_leaves
+from flambeau.autograd.node import Leaf, Node, Slot, anomaly, watched_leaves
 from flambeau.autograd.plain import run_plain
 from flambeau.autograd.saved import as_tensors, modified, restored, tell_forward
 from flambeau.autograd.walk import leading_to, oldest_uses
-from flambeau.dtypes import FLOATING
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor, refresh, wrap
 

@@ -195,9 +195,8 @@ class Plan:
     """
 
     __slots__ = (
-        "calls", "is_plain", "joint", "keep", "keep_result", "keeps_first", "keeps_second", "kept_inputs", "kinds", "needs", "op", "outputs",
-        "places", "saves", "size", "specs",
-        "take",
+        "calls", "is_plain", "joint", "keep", "keep_result", "keeps_first", "keeps_second", "kept_inputs", "kinds",
+        "needs", "op", "outputs", "places", "saves", "size", "specs", "take",
     )  # fmt: skip
 
     def __init__(self, op: Op, needs: tuple[bool, ...]) -> None:
@@ -300,7 +299,7 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
         if type(value) is list:
             nodes = [None if tensor is None else tensor._node for tensor in value]
             parents += nodes
-            needs.append(any([node is not None for node in nodes]))
+            needs.append(any(node is not None for node in nodes))
         else:
             own = getattr(value, "_node", None)
             parents.append(own)
@@ -379,7 +378,7 @@ def _broadcast_from(op: Op, values: list[Any], output: Tensor) -> tuple[Any, ...
         value = values[position]
         if hasattr(value, "_array"):
             forms[place] = value._form or form_of(value)
-    if all([own is form for own in forms]):
+    if all(own is form for own in forms):
         return None
     return tuple([own.shape for own in forms])
 

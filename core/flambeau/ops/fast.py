@@ -14,11 +14,12 @@ from flambeau.autograd.grad_mode import silent, state
 from flambeau.autograd.node import Node, anomaly, next_seq, plan_for, record
 from flambeau.dtypes import FLOATING, INTEGER, bfloat16, bool_
 from flambeau.dtypes import dtype as dtype_class
+from flambeau.forms import form_of
 from flambeau.ops.call import apply, kernel_error, mark_view, wrap_result
 from flambeau.ops.declare import REQUIRED, Op
 from flambeau.ops.entry import CLOSED, entry, gates, named, named_result
 from flambeau.ops.spec import Spec
-from flambeau.tensor import Tensor, form_of, refresh
+from flambeau.tensor import Tensor, refresh
 
 _new = object.__new__
 
@@ -150,16 +151,16 @@ def single(op: Op) -> Callable[..., Any]:
         own = input._array
         array = where.table[index](own, *found.tail)
         backend = where.backend
-        if type(array) is not backend.array_type:
+        if type(array) is not backend.array_type:  # type: ignore[union-attr]
             if type(array) is tuple or type(array) is list:
                 outputs = tuple([None if part is None else wrap_result(part, where) for part in array])
                 if recorded and parent is not None:
                     record(op, [input, *found.tail], outputs)
                 return outputs if op.fields is None else named_result(op, outputs)
-            array = backend.as_array(array)
+            array = backend.as_array(array)  # type: ignore[union-attr]
         output = _new(Tensor)
         output._array = array
-        output._dtype = backend.dtype_of(array)
+        output._dtype = backend.dtype_of(array)  # type: ignore[union-attr]
         output._device = where
         output._form = output._grad = output._version = output._view = output._node = None
         if recorded and parent is not None:
@@ -258,10 +259,10 @@ def unary(op: Op) -> Callable[..., Any]:
             checks = None
             saved = (own, None)
         if plan.kept_inputs:
-            cell = input._version
-            if cell is None:
-                cell = input._version = [0]
-            checks = (cell, cell[0]) if checks is None else (cell, cell[0], *checks)
+            kept = input._version
+            if kept is None:
+                kept = input._version = [0]
+            checks = (kept, kept[0]) if checks is None else (kept, kept[0], *checks)
         elif checks is None:
             saved = nothing
         node.saved = saved
