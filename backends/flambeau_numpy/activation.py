@@ -33,15 +33,24 @@ _BOUNDS = {numpy.dtype(name): _bounds(numpy.dtype(name)) for name in ("f2", "f4"
 
 def relu(input: Array) -> Array:
     """``max(input, 0)``; NaN stays."""
-    bounds = _BOUNDS.get(input.dtype)
-    if bounds is None:
-        return numpy.maximum(input, numpy.zeros((), input.dtype))
-    if input.size < LARGE or not input.flags.c_contiguous:
-        return clip(input, *bounds)
+    if input.size < LARGE or not input.flags.c_contiguous or input.dtype not in _BOUNDS:
+        return _relu(input)
+    low, high = _BOUNDS[input.dtype]
     out = numpy.empty(input.shape, input.dtype)
     x, target = input.reshape(-1), out.reshape(-1)
-    over_parts(lambda part: clip(x[part], *bounds, target[part]), x.size, 4 * BLOCK)
+    over_parts(lambda part: clip(x[part], low, high, target[part]), x.size, 4 * BLOCK)
     return out
+
+
+def _relu(input: Array) -> Array:
+    try:
+        low, high = _BOUNDS[input.dtype]
+    except KeyError:
+        return numpy.maximum(input, numpy.zeros((), input.dtype))
+    return clip(input, low, high)
+
+
+relu.bare = _relu  # type: ignore[attr-defined]
 
 
 def relu_(target: Array) -> Array:

@@ -128,4 +128,5 @@ def _lines(step: Step, number: int, arguments: list[str], target: str | None, ke
 
 def ufunc_of(kernel: Any) -> Any:
     """The ufunc that a kernel is at bottom, which takes ``out``; None for any other."""
-    return getattr(kernel, "bare", None)
+    bare = getattr(kernel, "bare", None)
+    return bare if isinstance(bare, numpy.ufunc) else None

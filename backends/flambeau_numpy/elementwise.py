@@ -75,10 +75,11 @@ def in_place(ufunc: numpy.ufunc) -> Kernel:
         return in_place_unary
 
     def in_place_binary(target: Array, other: Array) -> Array:
-        if type(other) is float or type(other) is int:
+        if type(other) is ndarray:
+            if target.size >= LARGE:
+                return _in_pieces(ufunc, (target, other), target)
+        elif type(other) is float or type(other) is int:
             other = constant(other, target.dtype)
-        elif target.size >= LARGE and type(other) is ndarray:
-            return _in_pieces(ufunc, (target, other), target)
         return ufunc(target, other, out=target)
 
     return in_place_binary

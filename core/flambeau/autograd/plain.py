@@ -55,7 +55,10 @@ def run_plain(one_pass: Any) -> None:
             arrivals = leaves if kind is Leaf else waiting
             arrived = arrivals.get(parent)
             if arrived is not None:
-                arrivals[parent] = total(parent, arrived, gradient, where)
+                if parent in owned and where.backend.sums_in_place:
+                    arrivals[parent] = xp.add_(arrived, gradient)
+                else:
+                    arrivals[parent] = total(parent, arrived, gradient, where)
             else:
                 arrivals[parent] = gradient
                 if kind is not Leaf:
