@@ -153,3 +153,13 @@ def load() -> ctypes.CDLL:
         return library
     reasons = "; ".join(errors) or "it is not installed"
     raise ImportError(f"flambeau_accel: oneDNN cannot be used: {reasons}. pip install 'flambeau[accel]' brings it")
+
+
+def set_threads(number: int) -> None:
+    """Have oneDNN compute on so many threads when the calling thread calls it.
+
+    Nothing happens where its threads are another runtime's than OpenMP's.
+    """
+    setter = getattr(load(), "omp_set_num_threads", None)  # of the library that oneDNN is linked with
+    if setter is not None:
+        setter(number)
