@@ -106,6 +106,8 @@ def _served_size(
         return None
     geometry = zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
     if transposed:
+        if any(extra - before >= step for extra, before, step in zip(output_padding, padding, stride, strict=True)):
+            return None  # oneDNN wants another window there
         extras = zip(geometry, output_padding, strict=True)
         size = tuple([transposed_output_size(*entry, extra) for entry, extra in extras])
     else:
