@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.hookspec import hookimpl
 
-THEMES = ("activation", "convolution", "matmul", "normalization", "pooling")
+THEMES = ("activation", "batch_normalization", "convolution", "matmul", "normalization", "pooling")
 
 PRIORITY = 50
 

@@ -315,13 +315,19 @@ class Plan:
             else:
                 given[number] = self.inner(wanted).memory
                 later.append((wanted, given[number], operand))
-        self._step(primitive, given)
+        self.step(primitive, given)
         for wanted, memory, operand in later:
             self._reorder(wanted, memory, operand.layout, operand.memory)
 
     def reorder(self, source: Operand, target: Operand) -> None:
         """Copy an operand into another's layout."""
         self._reorder(source.layout, source.memory, target.layout, target.memory)
+
+    def step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
+        """Run a primitive as it is, its arguments by their numbers."""
+        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
+        self.steps.append((primitive.handle, len(arguments), packed))
+        self.kept.append(primitive)
 
     def run(self, *arrays: Array) -> None:
         """Compute. The arrays have the shapes, strides and dtypes of the operands."""
@@ -354,12 +360,7 @@ class Plan:
             runtime.lib.dnnl_reorder_primitive_desc_create,
             source.handle, runtime.engine, target.handle, runtime.engine, None,
         )  # fmt: skip
-        self._step(Primitive(runtime, description), {SRC: given, DST: result})
-
-    def _step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
-        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
-        self.steps.append((primitive.handle, len(arguments), packed))
-        self.kept.append(primitive)
+        self.step(Primitive(runtime, description), {SRC: given, DST: result})
 
     def __del__(self) -> None:
         for memory in self.memories:
