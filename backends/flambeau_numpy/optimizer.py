@@ -14,8 +14,9 @@ from flambeau_numpy.threads import PARALLEL, over_parts
 
 Array = Any
 
-#: Large parameters are updated this many elements at a time, so that the dozen passes find them in the cache.
-BLOCK = 16384
+#: Large parameters are updated this many elements at a time, so that the dozen passes find them in the cache. With
+#: fewer (16384) passes are so short that two threads spend twice the time, most of it at the interpreter's lock.
+BLOCK = 1 << 17
 
 
 class _Scratch(threading.local):
@@ -70,7 +71,7 @@ def update(step: Callable[..., None], arrays: Sequence[Array], *arguments: Any) 
         _in_float32(step, arrays, len(arrays) - 1, *arguments)
     elif first.size >= PARALLEL and all(array.flags.c_contiguous for array in arrays):
         flats = [array.reshape(-1) for array in arrays]
-        over_parts(lambda part: step([flat[part] for flat in flats], *arguments), first.size, 4 * BLOCK)
+        over_parts(lambda part: step([flat[part] for flat in flats], *arguments), first.size, BLOCK)
     else:
         step(arrays, *arguments)
 

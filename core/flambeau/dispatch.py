@@ -78,6 +78,10 @@ class Backend:
         """The kernels by op name, called once."""
         raise NotImplementedError
 
+    def libraries(self) -> Mapping[str, int]:
+        """The versions of libraries that kernels use where they are there, by name. Asked where devices are."""
+        return {}
+
     def dtype_of(self, array: Any) -> dtype:
         """The dtype of a raw array."""
         raise NotImplementedError
