@@ -354,3 +354,32 @@ def test_wrong_calls(call, error, message):
     import re
 
     assert re.search(message, str(caught.value)) or message in str(caught.value), str(caught.value)
+
+
+def test_the_shape_follows_the_memory() -> None:
+    def shaped(x: flambeau.Tensor, *shape: int) -> None:
+        assert x.shape == shape and x.size() == shape and x.numpy().shape == shape
+        assert (x + x).shape == shape and (x * 2).exp().shape == shape
+
+    x = flambeau.ones(2, 3)
+    shaped(x, 2, 3)
+    x.resize_(4)
+    shaped(x, 4)
+    x.unsqueeze_(0)
+    shaped(x, 1, 4)
+    x.data = flambeau.zeros(5)
+    shaped(x, 5)
+    x.set_(flambeau.ones(3, 1))
+    shaped(x, 3, 1)
+    flambeau.add(flambeau.ones(2), 1, out=x.resize_(0))
+    shaped(x, 2)
+    shaped(x.share_memory_(), 2)
+
+
+def test_a_shape_is_one_object_however_it_came_about() -> None:
+    a, b = flambeau.ones(2, 3), flambeau.zeros(3, 2).t()
+    assert a.shape is b.shape and (a + b).shape is a.shape and a.exp().shape is a.shape
+    assert isinstance(a.shape, flambeau.Size) and a.shape.numel() == 6
+    assert (a + flambeau.ones(3)).shape == (2, 3) and (flambeau.ones(3) + a).shape == (2, 3)
+    assert (a[:, :1] * a[:1]).shape == (2, 3) and (flambeau.ones(3, 3) @ flambeau.ones(3, 3)).shape == (3, 3)
+    assert (flambeau.ones(3) @ flambeau.ones(3)).shape == ()
