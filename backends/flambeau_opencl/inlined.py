@@ -21,6 +21,30 @@ _INSTRUCTIONS = {
 }
 _OF_TWO = {"copysign", "fmax", "fmin", "pow"}
 
+# The sine of x plus so many quarter turns. 2 / pi in pieces of 29 bits, so that the products are exact in double
+# precision; of each only the rest of whole turns counts, for numbers of any size.
+_SINE = """
+#ifndef SINE
+#define SINE
+float OVERLOAD own_sine(float x, int quarters) {
+    double d = x, y = d * 0.636619770899415, t = y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 1.4681663246252086e-09; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 2.2760100671971816e-18; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 5.8812147387730434e-27; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 1.0346868700836215e-35; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 3.783256351091319e-45; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 3.720474878517739e-53; t += y - 4.0 * __builtin_rint(y * 0.25);
+    double whole = __builtin_rint(t);
+    float r = (float)((t - whole) * 1.5707963267948966), z = r * r;
+    int n = (int)whole + quarters;
+    float s = r + r * z * (-1.6666654611e-1f + z * (8.3321608736e-3f + z * -1.9515295891e-4f));
+    float c = 1.0f - 0.5f * z + z * z * (4.166664568e-2f + z * (-1.388731625e-3f + z * 2.443315712e-5f));
+    float v = n & 1 ? c : s;
+    return as_float(as_int(v) ^ (n & 2) << 30);
+}
+#endif
+"""
+
 # In what follows R is float or a vector of floats, I the integers of its size.
 _FUNCTIONS = {
     "exp": """
@@ -162,6 +186,8 @@ float OVERLOAD own_pow(float x, float y) {
     return x == 1.0f || y == 0.0f ? 1.0f : signed_;
 }
 """,
+    "sin": f"{_SINE} float OVERLOAD own_sin(float x) {{ return x == 0.0f ? x : own_sine(x, 0); }}",
+    "cos": f"{_SINE} float OVERLOAD own_cos(float x) {{ return own_sine(x, 1); }}",
     "erf": """
 R OVERLOAD own_erf(R x) {
     R size = NUMBER(BITS(x) & 0x7fffffff), z = x * x;
@@ -177,7 +203,7 @@ R OVERLOAD own_erf(R x) {
 }
 _NEEDS = {"log1p": ("log",), "log2": ("log",), "log10": ("log",)}
 #: Not for vectors, which would be of double precision and longer than registers.
-_SINGLE = {"pow"}
+_SINGLE = {"pow", "sin", "cos"}
 
 #: What stands for names that OpenCL does not have, where nothing is inlined.
 _STANDARD = {"exp_nonpositive": "exp"}

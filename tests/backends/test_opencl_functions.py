@@ -27,6 +27,8 @@ REFERENCES = {
     "log2": (numpy.log2, (-1, 50)),
     "log10": (numpy.log10, (-1, 50)),
     "exp2": (numpy.exp2, (-155, 135)),
+    "sin": (numpy.sin, (-50, 50)),
+    "cos": (numpy.cos, (-50, 50)),
     "erf": (special.erf, (-5, 5)),
     "sqrt": (numpy.sqrt, (-1, 50)),
     "floor": (numpy.floor, (-9, 9)),
