@@ -34,7 +34,7 @@ _KERNEL = """
 {types}
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __global {T} *restrict b,
-            {bias_parameters}long c_at, long a_at, long b_at, long rows, long columns, long inner, long part,
+            {bias_parameters}long c_at, long a_at, long b_at, long rows, long columns, long inner, long depth, long part,
             long c_batch, long c_row, long a_row, long a_column, long a_span, long a_jump, long beta, {parameters}) {{
     long batch = get_global_id(2);
     c_at += batch * c_batch;
@@ -49,7 +49,7 @@ void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __gl
     {walk}
     long k0 = 0;
     do {{
-        int kn = (int)min((long){KC}, inner - k0);
+        int kn = (int)min(depth, inner - k0);
         {pack}
         long a_first = k0 / a_span * a_jump + k0 % a_span * a_column, left = a_span - k0 % a_span;
         bool adds = beta || k0;
@@ -84,7 +84,7 @@ void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __gl
                 }}
             }}
         }}
-        k0 += {KC};
+        k0 += depth;
     }} while (k0 < inner);
 }}
 """
@@ -172,6 +172,8 @@ for (int k = 0; k < kn; ++k, a0 += {R}, line += {b_row}) {{
 }}
 """
 
+_BIAS = "if (!k0) for (int l = 0; l < width; ++l) tile[r * {N} + l] += "
+
 
 class Places(NamedTuple):
     """How rows or columns are counted in memory.
@@ -235,8 +237,8 @@ class Blocks(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _blocks(local_memory: int, itemsize: int, height: int, width: int) -> Blocks:
-    """256 steps of 64 columns and of 96 rows in float32; less for devices with little local memory."""
-    inner, rows, columns = 256, 96, 4 * width
+    """256 steps of 96 rows and of 8 panels of columns; less for devices with little local memory."""
+    inner, rows, columns = 256, 96, 8 * width
     while (inner + 8) * (rows + columns) * itemsize > local_memory and inner > 32:
         inner //= 2
     while (inner + 8) * (rows + columns) * itemsize > local_memory and columns > width:
@@ -286,6 +288,8 @@ def product(
     if wanted > 3 and items < wanted:
         part = max(2 * height, -(-rows // (-(-wanted // items))))
         part = -(-part // height) * height
+    pieces = 1 if how is PANELS and not packs_a else max(1, -(-inner // block.inner))
+    depth = -(-inner // pieces)  # all pieces alike: a short last one would cost as much as a long one
     key = ("product", kind, len(batch), height, panel, block, how.name, bias_of, packs_a)
     found = runtime.kernels.get(key)
     if found is None:
@@ -293,7 +297,7 @@ def product(
     args: list[Any] = [result.storage.buffer, left.array.storage.buffer, right.storage.buffer]
     if bias is not None:
         args += [bias.storage.buffer, bias.offset, bias.strides[0]]
-    args += [result.offset, left.array.offset, right.offset, rows, columns, inner, part, c_batch, c_row]
+    args += [result.offset, left.array.offset, right.offset, rows, columns, inner, depth, part, c_batch, c_row]
     args += [left.row, left.column, left.span or max(1, inner), left.jump, int(add), *numbers]
     for own in steps:
         args += batch
@@ -310,7 +314,7 @@ def _build(runtime: Runtime, how: Places, key: Any) -> tuple[str, Any]:
     integer = "int" if kind.itemsize == 4 else "long"
     step = (block.inner + width) * panel
     names = {
-        "T": own, "I": integer, "R": height, "N": panel, "w": width, "KC": "inner" if direct else block.inner,
+        "T": own, "I": integer, "R": height, "N": panel, "w": width, "KC": block.inner,
         "MC": block.rows, "NC": block.columns, "PANEL": step,
         "A_STEP": block.inner * height + width,  # vectors that are not whole run over
         "iota": f"({integer}{width})({', '.join(map(str, range(width)))})",
@@ -326,7 +330,6 @@ def _build(runtime: Runtime, how: Places, key: Any) -> tuple[str, Any]:
     scratch = "" if direct else f"__local {own} scratch[{step * block.columns // panel}];"
     if packs_a:
         scratch += f" __local {own} scratch_a[{block.rows // height * names['A_STEP']}];"
-        names["KC"] = block.inner
     every = [(i, v) for i in range(height) for v in range(vectors)]
     space = "__global" if direct else "__local"
     loads = [f"        vector v{v} = *(const {space} unaligned *)(line + {v * width});" for v in range(vectors)]
@@ -343,9 +346,8 @@ def _build(runtime: Runtime, how: Places, key: Any) -> tuple[str, Any]:
     )
     biases = {
         "": "",
-        "row": "if (!k0) for (int l = 0; l < {N}; ++l) tile[r * {N} + l] += bias[bias_at + (i + r) * bias_step];",
-        "column": "if (!k0) for (int l = 0; l < width; ++l) "
-        "tile[r * {N} + l] += bias[bias_at + (j0 + p * {N} + l) * bias_step];",
+        "row": _BIAS + "bias[bias_at + (batch * rows + i + r) * bias_step];",
+        "column": _BIAS + "bias[bias_at + (j0 + p * {N} + l) * bias_step];",
     }
     batches = []
     for operand in "ab":
@@ -362,10 +364,10 @@ def _build(runtime: Runtime, how: Places, key: Any) -> tuple[str, Any]:
         zeros="vector " + ", ".join(f"s{i}{v} = 0" for i, v in every) + ";",
         product=_PACKED.format(**names) if packs_a else _DIRECT.format(**(names | {"pointers": names["pointers_a"]})),
         spill=" ".join(f"*(unaligned *)(tile + {i * panel + v * width}) = s{i}{v};" for i, v in every),
-        bias=biases[bias_of].format(**names), **{n: names[n] for n in ("T", "R", "N", "w", "KC", "MC", "NC")},
+        bias=biases[bias_of].format(**names), **{n: names[n] for n in ("T", "R", "N", "w", "MC", "NC")},
     )  # fmt: skip
     scalars: list[Any] = [None] * 3 + ([None, numpy.int64, numpy.int64] if bias_of else [])
-    return name, runtime.build(name, source, scalars + [numpy.int64] * (14 + len(parameters)))
+    return name, runtime.build(name, source, scalars + [numpy.int64] * (15 + len(parameters)))
 
 
 def _turned(width: int) -> str:
