@@ -7,8 +7,8 @@ Parts, in this order, each in processes of its own and none longer than what is 
 
     tests      what `tests/backends` says of this device: streams, memory, graphs; ten steps with the losses of the CPU
     demo       `flambeau demo`
-    steps      the workloads of `gpu_workloads.py`: time of a step, peak memory, how often a step waits for the device,
-               and the share of what a matrix product reaches on this card
+    steps      the workloads of `gpu_workloads.py`, where cuDNN is there with and without it: time of a step, peak
+               memory, how often a step waits for the device, and the share of what a matrix product reaches here
     kit        the conformance kit
     sanitizer  compute-sanitizer over small samples of the kit
 
@@ -37,6 +37,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PARTS = ("tests", "demo", "steps", "kit", "sanitizer")
+#: Steps once more with cuDNN switched off, where a workload has convolutions or attention.
+WITHOUT = "flambeau without cuDNN"
+HAS_CUDNN = ("ResNet", "BERT", "GPT")
 MEASURED_SECONDS = 3.0
 LEFT_OUT = "left out: "
 #: What the libraries of another machine warn of is no error of ours.
@@ -50,7 +53,9 @@ def serve(library: str, name: str, device: str, tiny: bool) -> dict[str, Any]:
     """Measure a workload in this process."""
     from gpu_workloads import make_step
 
-    torch = importlib.import_module(library)
+    torch = importlib.import_module(library.partition(" ")[0])
+    if library == WITHOUT:
+        torch.backends.cudnn.enabled = False
     on_cuda = device.startswith("cuda")
 
     def finish() -> None:
@@ -136,6 +141,8 @@ class Run:
         for name in ("numpy", "cupy", "torch"):
             if importlib.util.find_spec(name) is not None:
                 found[name] = getattr(importlib.import_module(name), "__version__", "?")
+        if self.device.startswith("cuda"):
+            found["cuDNN"] = flambeau.backends.cudnn.version() or _missing_cudnn()
         if shutil.which("nvidia-smi"):
             query = "--query-gpu=driver_version,clocks.max.sm,power.limit"
             command = ["nvidia-smi", query, "--format=csv,noheader"]
@@ -192,7 +199,10 @@ class Run:
         for name in WORKLOADS:
             if self.match not in name.lower():
                 continue
-            rows[name] = {library: self._measured(library, name) for library in ("flambeau", self.vs) if library}
+            libraries = ["flambeau", self.vs]
+            if isinstance(self.found["machine"].get("cuDNN"), int) and name.startswith(HAS_CUDNN):
+                libraries.append(WITHOUT)
+            rows[name] = {library: self._measured(library, name) for library in libraries if library}
             _compare(rows, name)
             print(_shown(name, rows[name]), flush=True)
             self.found["steps"] = {"rows": rows}
@@ -235,6 +245,15 @@ class Run:
         return [*command, "--device", self.device, "--quick", *options]
 
 
+def _missing_cudnn() -> str:
+    """What is missing for cuDNN, and where libcudnn is nevertheless, as beside PyTorch."""
+    from flambeau_cupy.cudnn import library
+
+    spec = importlib.util.find_spec("nvidia.cudnn") if importlib.util.find_spec("nvidia") else None
+    where = list(spec.submodule_search_locations or ()) if spec else []
+    return library.missing() + (f" (libcudnn itself is in {where[0]})" if where else "")
+
+
 def _spread(tiny: bool) -> list[str]:
     """Several processes: kernels are compiled on the host."""
     if tiny or importlib.util.find_spec("xdist") is None:
@@ -246,9 +265,8 @@ def _compare(rows: dict[str, Any], name: str) -> None:
     """Set the libraries side by side, and beside what a matrix product of the same precision reaches."""
     row = rows[name]
     times = {library: found["milliseconds"] for library, found in row.items() if "milliseconds" in found}
-    if len(times) == 2:
-        ours, theirs = times["flambeau"], next(time for library, time in times.items() if library != "flambeau")
-        row["times as fast"] = theirs / ours
+    if {"flambeau", "torch"} <= times.keys():
+        row["times as fast"] = times["torch"] / times["flambeau"]
     operations = row["flambeau"].get("operations")
     if not operations:
         return
@@ -263,7 +281,7 @@ def _compare(rows: dict[str, Any], name: str) -> None:
 
 def _shown(name: str, row: dict[str, Any]) -> str:
     cells = [f"{name:<52}"]
-    for library in ("flambeau", "torch"):
+    for library in ("flambeau", WITHOUT, "torch"):
         found = row.get(library)
         if found is not None:
             cells.append(f"{library} {found['milliseconds']:.2f} ms" if "error" not in found else f"{library}: {found}")
@@ -285,7 +303,7 @@ def main() -> int:
     parser.add_argument("--match", default="", help="workloads whose name contains this")
     parser.add_argument("--vs", choices=["torch", "none"], help="the other library; PyTorch where it is installed")
     parser.add_argument("--json", help="where to write the figures")
-    parser.add_argument("--serve", choices=["flambeau", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=["flambeau", WITHOUT, "torch"], help=argparse.SUPPRESS)
     parser.add_argument("--workload", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:

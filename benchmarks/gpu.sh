@@ -2,8 +2,8 @@
 # Everything that needs a GPU, in one go, within ten minutes: see gpu.py, which gets the arguments.
 #
 # It needs an NVIDIA driver and a python3 (or $PYTHON) with numpy, pluggy, cupy (cupy-cuda12x or cupy-cuda13x, 14 or later),
-# pytest and setuptools; ml_dtypes for bfloat16, pytest-xdist for speed, torch for the comparison. Where these are there,
-# nothing is fetched. Elsewhere: pip install -e '.[cuda,test]' first.
+# pytest and setuptools; ml_dtypes for bfloat16, nvidia-cudnn-frontend for cuDNN, pytest-xdist for speed, torch for the
+# comparison. Where these are there, nothing is fetched. Elsewhere: pip install -e '.[cuda,test]' first.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

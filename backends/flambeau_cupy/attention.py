@@ -1,5 +1,6 @@
 """Scaled dot-product attention, a few samples at a time: their scores are all that is ever in memory.
 
+Where cuDNN is there and takes the operands, its kernels come first (``cudnn/attention.py``), which hold no scores.
 Products are cuBLAS's, so that 16-bit operands go through the tensor cores; scores are float32 then, and what follows,
 mask, softmax and their gradients, is one kernel along the rows. The backward pass computes the weights again.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 import cupy
 
+from flambeau_cupy.cudnn import attention as cudnn
 from flambeau_cupy.decomposition import decomposed
 from flambeau_cupy.elements import accumulated
 from flambeau_cupy.maps import Number
@@ -116,6 +118,10 @@ def attention(query: Array, key: Array, value: Array, attn_mask: Array | None, i
     """``softmax(scale * query @ key.T + mask) @ value``: (..., L, E), (..., S, E), (..., S, V) -> (..., L, V)."""
     if not _serves(query, key, value, attn_mask):
         return decomposed("attention", query, key, value, attn_mask, is_causal, scale)
+    if attn_mask is None:
+        computed = cudnn.attention(query, key, value, is_causal, scale)
+        if computed is not None:
+            return computed
     parts = _Parts(query, key, value, attn_mask, scale)
     out = cupy.empty((*query.shape[:-1], value.shape[-1]), query.dtype)
     filled = parts.with_batch(out)
@@ -139,6 +145,11 @@ def attention_backward(
         settings = attn_mask, is_causal, scale, needs
         found: Gradients = decomposed("attention_backward", g, query, key, value, *settings)
         return found
+    if attn_mask is None:
+        gradients = cudnn.attention_backward(g, query, key, value, is_causal, scale)
+        if gradients is not None:
+            gq, gk, gv = [x if needed else None for x, needed in zip(gradients, needs[:3], strict=True)]
+            return gq, gk, gv, None
     parts = _Parts(query, key, value, attn_mask, scale)
     cotangent = parts.with_batch(g)
     gq, gk, gv = [

@@ -90,6 +90,12 @@ class CupyBackend(Backend):
         name: str = runtime.getDeviceProperties(index)["name"].decode()
         return name
 
+    def libraries(self) -> Mapping[str, int]:
+        from flambeau_cupy.cudnn import library
+
+        found = library.version()
+        return {} if found is None else {"cudnn": found}
+
     # -- kernels -------------------------------------------------------------------------------------------------------
 
     def kernels(self) -> Mapping[str, Callable[..., Any]]:

@@ -9,8 +9,9 @@ kernel meets, laid out side by side (Chellapilla et al., 2006), by cuBLAS:
   those of the windows that it was in.
 
 With few channels a group, as in depthwise convolutions, the products would be thin: kernels of our own then compute the
-sums as they stand (``grouped.py``). A transposed convolution is the gradient of a convolution with respect to its
-input, and the other way around.
+sums as they stand (``grouped.py``). Where cuDNN is there and takes the operands, its kernels come before the products
+(``cudnn/convolution.py``), which need memory for columns. A transposed
+convolution is the gradient of a convolution with respect to its input, and the other way around.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import cupy
 from flambeau.ops.convolution import output_size, transposed_output_size
 from flambeau_array.convolution import check_operands, check_size
 from flambeau_cupy import grouped
+from flambeau_cupy.cudnn import convolution as cudnn
 from flambeau_cupy.elements import accumulated
 from flambeau_cupy.matmul import multiply
 from flambeau_cupy.reduction import reduced
@@ -110,6 +112,9 @@ def _correlate(x: Array, weight: Array, size: Size, stride: Size, padding: Size,
     """(N, C, *) and (O, C / groups, *kernel) -> (N, O, *size)."""
     if grouped.is_better(weight, groups):
         return grouped.correlate(x, weight, size, stride, padding, dilation, groups)
+    found = cudnn.correlate(x, weight, size, stride, padding, dilation)
+    if found is not None:
+        return found
     batch, (outputs, inner, *kernel), count = x.shape[0], weight.shape, prod(size)
     depth = inner * prod(kernel)
     out = cupy.empty((batch, outputs, *size), x.dtype)
@@ -133,6 +138,9 @@ def _scatter(g: Array, weight: Array, size: Size, stride: Size, padding: Size, d
     """The gradient of :func:`_correlate` for its input: (N, O, *) and (O, C / groups, *kernel) -> (N, C, *size)."""
     if grouped.is_better(weight, groups):
         return grouped.scatter(g, weight, size, stride, padding, dilation, groups)
+    found = cudnn.scatter(g, weight, size, stride, padding, dilation, groups)
+    if found is not None:
+        return found
     batch, (outputs, inner, *kernel), count = g.shape[0], weight.shape, prod(g.shape[2:])
     depth = inner * prod(kernel)
     out = cupy.empty((batch, groups * inner, *size), g.dtype)
@@ -158,6 +166,9 @@ def _products(x: Array, g: Array, weight: Array, stride: Size, padding: Size, di
     """The gradient of :func:`_correlate` for its weight: (N, C, *) and (N, O, *) -> (O, C / groups, *kernel)."""
     if grouped.is_better(weight, groups):
         return grouped.products(x, g, weight, stride, padding, dilation, groups)
+    computed = cudnn.products(x, g, weight.shape, stride, padding, dilation)
+    if computed is not None:
+        return computed
     batch, (outputs, inner, *kernel), size = x.shape[0], weight.shape, tuple(g.shape[2:])
     depth, count = inner * prod(kernel), prod(size)
     total = cupy.zeros((groups, outputs // groups, depth), x.dtype)

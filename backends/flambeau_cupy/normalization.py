@@ -12,6 +12,7 @@ from typing import Any
 
 import cupy
 
+from flambeau_cupy.cudnn import normalization as cudnn
 from flambeau_cupy.decomposition import decomposed
 from flambeau_cupy.elements import accumulated, compute, own_dtype
 from flambeau_cupy.maps import run
@@ -203,6 +204,10 @@ def native_batch_norm(
             "native_batch_norm", input, weight, bias, running_mean, running_var, training, momentum, eps
         )
         return made
+    if training:
+        found = cudnn.training(input, weight, bias, running_mean, running_var, momentum, eps)
+        if found is not None:
+            return found
     wide = accumulated(input)
     real = _real(wide)
     dims = len(input.shape) - 2
@@ -248,6 +253,10 @@ def native_batch_norm_backward(
             "native_batch_norm_backward", g, input, weight, save_mean, save_rstd, training, needs
         )
         return found
+    if training and weight is not None:
+        gradients = cudnn.backward(g, input, weight, save_mean, save_rstd)
+        if gradients is not None:
+            return gradients
     wide = accumulated(input)
     affine = input.dtype if weight is None else weight.dtype
     dims = len(input.shape) - 2

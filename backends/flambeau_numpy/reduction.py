@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from flambeau_numpy.constants import constant
 from flambeau_numpy.elementwise import is_half
 from flambeau_numpy.threads import over_parts
 
@@ -51,7 +52,10 @@ def float_sum(input: Array, dim: tuple[int, ...], keepdim: bool = False) -> Arra
     shape = input.shape
     ndim = len(shape)
     reduced = len(dim)
-    if input.size < 64 or reduced == 0 or not input.flags.c_contiguous:
+    size = input.size
+    if reduced == ndim and size <= _PIECE and not keepdim:
+        return input.ravel().dot(_ONES[input.dtype.char][:size])
+    if size < 64 or reduced == 0 or not input.flags.c_contiguous:
         return numpy.add.reduce(input, dim, None, None, keepdim)
     ones = _ONES[input.dtype.char]
     result = None
@@ -125,10 +129,7 @@ def mean(input: Array, dim: tuple[int, ...], keepdim: bool = False, dtype: DType
 
 
 def _count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
-    count = 1
-    for d in dim:
-        count *= shape[d]
-    return count
+    return math.prod(shape) if len(dim) == len(shape) else math.prod([shape[d] for d in dim])
 
 
 def _divided(total: Array, count: int) -> Array:
@@ -136,8 +137,8 @@ def _divided(total: Array, count: int) -> Array:
     if count == 0:
         return numpy.multiply(total, numpy.nan)
     if total.__class__ is numpy.ndarray and total.shape:
-        return numpy.divide(total, count, total)
-    return numpy.divide(total, count)
+        return numpy.divide(total, constant(count, total.dtype), total)
+    return total / count
 
 
 def prod(input: Array, dim: tuple[int, ...], keepdim: bool = False, dtype: DType = None) -> Array:

@@ -1,7 +1,7 @@
 """Products of matrices.
 
-On a CPU they are computed in blocks (:mod:`flambeau_opencl.blocked`); on a GPU a work-group of 16 by 16 computes a tile
-of 64 by 64 from pieces that it shares in local memory; integers and complex numbers go to one work-item an element.
+On a CPU they are computed in blocks (:mod:`flambeau_opencl.blocked`), on a GPU by CLBlast where the system has it, or
+else in tiles (:mod:`flambeau_opencl.tiled`); integers and complex numbers go to one work-item an element.
 """
 
 from __future__ import annotations
@@ -10,52 +10,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy
-
-from flambeau.dtypes import dtype, float32, float64
+from flambeau.dtypes import float32, float64
 from flambeau.ops.spec import broadcast_shapes
+from flambeau_opencl import clblast, tiled
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.blocked import COLUMNS, PANELS, ROWS, Left, panel_width, product
 from flambeau_opencl.creation import assign, clone, contiguous, to_dtype
-from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, preamble
+from flambeau_opencl.elements import ACCUMULATED, ELEMENTS
 from flambeau_opencl.maps import run
-from flambeau_opencl.passes import places
-from flambeau_opencl.runtime import Runtime, kernel_name
-
-_GPU = """
-{preamble}
-__kernel void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __global {T} *restrict b,
-                     long c_at, long a_at, long b_at, long rows, long columns, long inner,
-                     long a_row, long a_column, long b_row, long beta{parameters}) {{
-    long batch = get_global_id(2);
-    c_at += batch * rows * columns;
-{batches}
-    c += c_at; a += a_at; b += b_at;
-    __local {T} tile_a[16][65], tile_b[16][65];
-    int x = get_local_id(0), y = get_local_id(1), item = y * 16 + x;
-    long row = get_group_id(1) * 64, column = get_group_id(0) * 64;
-    {T} s[4][4];
-    for (int i = 0; i < 4; ++i) for (int j = 0; j < 4; ++j) s[i][j] = 0;
-    for (long k = 0; k < inner; k += 16) {{
-        for (int l = item; l < 1024; l += 256) {{
-            int ka = a_column == 1 ? l % 16 : l / 64, i = a_column == 1 ? l / 16 : l % 64, kb = l / 64, j = l % 64;
-            tile_a[ka][i] = row + i < rows && k + ka < inner ? a[(row + i) * a_row + (k + ka) * a_column] : 0;
-            tile_b[kb][j] = column + j < columns && k + kb < inner ? b[(k + kb) * b_row + column + j] : 0;
-        }}
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (int l = 0; l < 16; ++l)
-            for (int i = 0; i < 4; ++i)
-                for (int j = 0; j < 4; ++j) s[i][j] = s[i][j] + tile_a[l][y + 16 * i] * tile_b[l][x + 16 * j];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }}
-    for (int i = 0; i < 4; ++i)
-        for (int j = 0; j < 4; ++j)
-            if (row + y + 16 * i < rows && column + x + 16 * j < columns) {{
-                long at = (row + y + 16 * i) * columns + column + x + 16 * j;
-                c[at] = s[i][j] + (beta ? c[at] : 0);
-            }}
-}}
-"""
 
 _NAIVE = """
 {T} total = {zero};
@@ -156,7 +118,7 @@ def multiply(
     if bias is not None:
         assign(result, bias)
         add = True
-    _on_gpu(left, contiguous(right) if right.strides[-1] != 1 and columns > 1 else right, result, batch, add)
+    _on_gpu(left, right, result, batch, add)
     return result
 
 
@@ -194,18 +156,13 @@ def _steps(array: Array, rank: int) -> list[int]:
 
 
 def _on_gpu(left: Array, right: Array, result: Array, batch: tuple[int, ...], add: bool) -> None:
-    runtime, kind, rank = left.runtime, left.dtype, len(batch)
-    rows, inner = left.shape[-2:]
-    columns = right.shape[-1]
-    key = ("matmul", kind, rank)
-    found = runtime.kernels.get(key)
-    if found is None:
-        found = runtime.kernels[key] = _build(runtime, kind, rank, key)
-    args: list[Any] = [result.storage.buffer, left.storage.buffer, right.storage.buffer]
-    args += [result.offset, left.offset, right.offset, rows, columns, inner]
-    args += [*left.strides[-2:], right.strides[-2], int(add), *batch, *_steps(left, rank), *batch, *_steps(right, rank)]
-    groups = (-(-columns // 64) * 16, -(-rows // 64) * 16, math.prod(batch))
-    runtime.launch(found[0], found[1], groups, (16, 16, 1), args)
+    steps = _steps(left, len(batch)), _steps(right, len(batch))
+    if clblast.product(left, right, result, batch, steps, add):
+        return
+    if right.strides[-1] != 1 and right.shape[-1] > 1:
+        right = contiguous(right)
+        steps = steps[0], _steps(right, len(batch))
+    tiled.product(left, right, result, batch, steps, add)
 
 
 def _on_cpu(
@@ -283,20 +240,6 @@ def _panels(right: Array, width: int) -> Array:
         shape = (*batch, count, inner, wide)
         run("panels", "r0 = a0;", [result.window(shape, result.strides, first * inner * width)], [source])
     return result.reshaped(*batch, panels, inner * width)
-
-
-def _build(runtime: Runtime, kind: dtype, rank: int, key: Any) -> tuple[str, Any]:
-    name = kernel_name("matmul", key)
-    parameters = [f"long {operand}_{part}{d}" for operand in "ab" for part in ("size", "step") for d in range(rank)]
-    lines: list[str] = []
-    for operand in "ab":
-        text = "\n".join(places(f"{operand}_at", rank, "batch"))
-        lines.append(f"    {{\n{text.replace('size', operand + '_size').replace('step', operand + '_step')}\n    }}")
-    source = _GPU.format(
-        preamble=preamble({kind}), name=name, T=ELEMENTS[kind].compute, batches="\n".join(lines),
-        parameters="".join(f", {parameter}" for parameter in parameters),
-    )  # fmt: skip
-    return name, runtime.build(name, source, [None] * 3 + [numpy.int64] * (10 + 4 * rank))
 
 
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:

@@ -20,7 +20,7 @@ import pyopencl as cl
 import pyopencl.tools
 
 from flambeau.devices import OutOfMemoryError, current_index, device
-from flambeau_opencl.inlined import inlined
+from flambeau_opencl.inlined import inlined, standard
 
 #: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
 PLATFORM_VARIABLE = "FLAMBEAU_OPENCL_PLATFORM"
@@ -144,8 +144,7 @@ class Runtime:
         Raises:
             RuntimeError: with the kernel's name and the build log.
         """
-        if self.inlines:
-            source = inlined(source)
+        source = inlined(source) if self.inlines else standard(source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # drivers have remarks, whatever the options
             try:

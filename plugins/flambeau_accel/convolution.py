@@ -15,12 +15,19 @@ from typing import Any
 import numpy
 
 from flambeau.ops.convolution import output_size, transposed_output_size
-from flambeau_accel import convolution_plans, winograd
+from flambeau_accel import convolution_plans, subpixel, winograd
+from flambeau_accel.chain import FLOAT, channel_sums
 from flambeau_accel.convolution_plans import Geometry, Size
-from flambeau_accel.primitive import DATA_TYPES, Plan, Runtime, plan_for, strides_of
+from flambeau_accel.primitive import DATA_TYPES, Plan, Runtime, contiguous, plan_for, strides_of
 
 Array = Any
 Kernel = Callable[..., Any]
+
+#: Elements of a cotangent from which on oneDNN sums it up faster than NumPy.
+LARGE = 65536
+
+#: Below so many channels the gradient of the input is computed as a convolution with more of them.
+NARROW = 8
 
 
 def convolution(
@@ -42,8 +49,6 @@ def convolution(
     geometry = stride, padding, dilation, groups
     if not transposed:
         return correlate(input, weight, bias, size, geometry)
-    if _narrow(weight, stride, groups):
-        return fallback(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     out = scatter(input, weight, size, geometry)
     if bias is not None:
         flat = out.reshape(*out.shape[:2], -1)
@@ -69,18 +74,24 @@ def convolution_backward(
         return fallback(g, input, weight, stride, padding, dilation, transposed, output_padding, groups, needs)
     geometry = stride, padding, dilation, groups
     gi = gw = gb = None
-    if needs[0] and not transposed and _narrow(weight, stride, groups):
-        settings = stride, padding, dilation, transposed, output_padding, groups
-        gi = fallback(g, input, weight, *settings, (True, False, False))[0]
-    elif needs[0]:
+    if needs[0]:
         size = input.shape[2:]
         gi = correlate(g, weight, None, size, geometry) if transposed else scatter(g, weight, size, geometry)
     if needs[1]:
         ends = (g, input) if transposed else (input, g)
         gw = products(*ends, weight.shape, geometry)
     if needs[2]:
-        gb = numpy.add.reduce(numpy.ascontiguousarray(g).reshape(*g.shape[:2], -1), 2).sum(0, g.dtype)
+        gb = _sums(contiguous(g))
     return gi, gw, gb
+
+
+def _sums(g: Array) -> Array:
+    """The gradient of the bias."""
+    samples, channels = g.shape[:2]
+    places = g.size // (samples * channels)
+    if g.dtype == FLOAT and places > 1 and g.size >= LARGE:
+        return channel_sums(g, (samples, channels, places))
+    return numpy.add.reduce(g.reshape(samples, channels, places), 2).sum(0, g.dtype)
 
 
 def _served_size(
@@ -102,11 +113,6 @@ def _served_size(
     return size if min(size) > 0 else None
 
 
-def _narrow(weight: Array, stride: Size, groups: int) -> bool:
-    """Whether :func:`scatter` would give so few channels that oneDNN needs twice the time of BLAS."""
-    return groups == 1 and max(stride) > 1 and weight.shape[1] < 8
-
-
 # -- the three products ----------------------------------------------------------------------------------------------
 
 
@@ -120,7 +126,15 @@ def correlate(x: Array, weight: Array, bias: Array | None, size: Size, geometry:
 
 def scatter(g: Array, weight: Array, size: Size, geometry: Geometry) -> Array:
     """The gradient with respect to the input: (N, O, ...), (O, C / groups, *kernel) -> (N, C, *size)."""
-    out = numpy.empty((g.shape[0], weight.shape[1] * geometry[3], *size), g.dtype)
+    stride, padding, dilation, groups = geometry
+    if weight.shape[1] < NARROW and groups == 1 and max(dilation) == 1:
+        windows = subpixel.windows(size, weight, stride, padding, g.shape[2:])
+        if windows is not None:
+            before, counts = windows
+            ones = (1,) * len(size)
+            parts = correlate(g, subpixel.filters(weight, stride, padding), None, counts, (ones, before, ones, 1))
+            return parts if max(stride) == 1 else subpixel.interleaved(parts, weight.shape[1], stride, size)
+    out = numpy.empty((g.shape[0], weight.shape[1] * groups, *size), g.dtype)
     _planned("scatter", g, weight, out.shape, geometry).run(g, weight, out)
     return out
 
@@ -140,10 +154,13 @@ def _planned(product: str, a: Array, b: Array, out: Size, geometry: Geometry, bi
 
 def _built(product: str, dtype: Any, ends: Any, geometry: Geometry, biased: bool, runtime: Runtime) -> Plan:
     """The plan for one of the three products, by the way that is faster."""
-    if winograd.pays(product, dtype, ends, geometry):
+    upright = convolution_plans.upright(ends, geometry) if len(geometry[0]) == 1 else (ends, geometry)
+    if winograd.pays(product, dtype, *upright):
         with suppress(NotImplementedError):
-            plan: Plan = getattr(winograd, product)(runtime, dtype, ends, geometry, biased)
+            plan: Plan = getattr(winograd, product)(runtime, dtype, *upright, biased)
             return plan
+    if geometry[3] == ends[0][1] == ends[2 if product == "products" else 4][1]:
+        ends, geometry = upright  # oneDNN's kernels for depthwise convolutions know wide kernels only so
     direct: Plan = getattr(convolution_plans, product)(runtime, dtype, ends, geometry, biased)
     return direct
 

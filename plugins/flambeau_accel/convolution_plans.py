@@ -55,6 +55,14 @@ def fit(x: Size, kernel: Size, out: Size, geometry: Geometry) -> Fit:
     return dims(stride), dims([d - 1 for d in dilation]), dims(padding), dims(after)
 
 
+def upright(ends: Any, geometry: Geometry) -> tuple[Any, Geometry]:
+    """A one-dimensional convolution as a two-dimensional one, a place wide."""
+    a, a_strides, b, b_strides, out = ends
+    stride, padding, dilation, groups = geometry
+    ends = (*a, 1), (*a_strides, 1), (*b, 1), (*b_strides, 1), (*out, 1)
+    return ends, ((*stride, 1), (*padding, 0), (*dilation, 1), groups)
+
+
 class Layouts:
     """Layouts of a convolution's ends; where none is given, the choice is oneDNN's."""
 

@@ -30,9 +30,9 @@ Array = Any
 Size = tuple[int, ...]
 Kernel = Callable[..., Any]
 
-#: Multiplications from which on oneDNN is faster than NumPy's BLAS in spite of the 5 µs that a call costs; OpenBLAS would
-#: use its threads from a million on. Products with a vector wait for the memory, and are BLAS's.
-WORTHWHILE = 750_000
+#: Multiplications from which on oneDNN is as fast as NumPy's BLAS in spite of the 5 us that a call costs, and OpenBLAS
+#: would use its own threads. Products with a vector wait for the memory, and are BLAS's.
+WORTHWHILE = 1 << 19
 
 #: A matrix so wide that lies by rows is brought into oneDNN's blocks first, where so many rows are multiplied by it and
 #: the copy, which lies in the scratch memory, has at most so many elements. As it is, some widths (3072, 5120) take
@@ -46,20 +46,20 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
     Every large product is oneDNN's, whatever the strides: the threads of a BLAS beside those of oneDNN would take the
     cores from each other.
     """
-    if input.size * other.size < WORTHWHILE:  # not more multiplications than this
-        return fallback(input, other)
     shape, other_shape = input.shape, other.shape
+    if len(other_shape) == 2 and input.size * other_shape[1] < WORTHWHILE:
+        return fallback(input, other)
     if len(shape) < 2 or len(other_shape) < 2 or shape[-1] != other_shape[-2] or not _served(input, other):
         return fallback(input, other)
     if len(other_shape) == 2:
         if not _is_large(input.size // (shape[-1] or 1), shape[-1], other_shape[1]):
             return fallback(input, other)
-        rows = input.reshape(-1, shape[-1])
-        if other.__class__ is Packed and rows.flags.c_contiguous and _is_plain(other):
-            result = other.multiplied(rows)
-        else:
-            result = _product(_plain(rows), _plain(other), None)
-        return result if len(shape) == 2 else result.reshape(*shape[:-1], other_shape[1])
+        if len(shape) == 2:
+            if other.__class__ is Packed and input.flags.c_contiguous:
+                return other.multiplied(input)
+            return _product(_plain(input), _plain(other), None)
+        result = _product(_plain(input.reshape(-1, shape[-1])), _plain(other), None)
+        return result.reshape(*shape[:-1], other_shape[1])
     try:
         batch = _together(shape[:-2], other_shape[:-2])
     except ValueError:
@@ -71,9 +71,9 @@ def matmul(fallback: Kernel, input: Array, other: Array) -> Array:
 
 def linear(fallback: Kernel, input: Array, weight: Array, bias: Array | None = None) -> Array:
     """``input @ weight.T + bias``: (..., in), (out, in), (out,) -> (..., out)."""
-    if input.size * weight.size < WORTHWHILE:
-        return fallback(input, weight, bias)
     shape, sizes = input.shape, weight.shape
+    if input.size * sizes[0] < WORTHWHILE:
+        return fallback(input, weight, bias)
     if len(sizes) != 2 or len(shape) < 2 or shape[-1] != sizes[1] or not _served(input, weight):
         return fallback(input, weight, bias)
     if bias is not None and (bias.shape != sizes[:1] or not _served(input, bias)):
@@ -167,23 +167,28 @@ def _plan(ends: tuple[Size, ...], dtype: Any, biased: bool, shape: Size, runtime
 class Packed(numpy.ndarray):
     """A matrix that is multiplied by many times, and what oneDNN has made of it: copies in the layouts of its choice.
 
-    With 20 rows a product takes half of the time that it takes with the matrix as it is.
+    With 20 rows a product takes half of the time that it takes with the matrix as it is. Such a matrix stays in the
+    thread where it was made.
     """
 
     __array_priority__ = -1.0  # what NumPy makes of it is a plain array
-    copies: dict[int, Array]
+    copies: dict[int, tuple[_PackedProduct, Array]]  # by the number of rows
 
     def __array_finalize__(self, source: Any) -> None:
         self.copies = {}
 
     def multiplied(self, rows: Array) -> Array:
         """``rows @ self``, for contiguous rows."""
-        ends = rows.shape, self.shape, strides_of(self)
-        product = plan_for(("packed matmul", rows.dtype, ends), partial(_PackedProduct, ends, rows.dtype))
-        copy = self.copies.get(len(rows))
-        if copy is None:
-            copy = self.copies[len(rows)] = numpy.empty(product.size, numpy.uint8)
-            product.pack.run(self, copy)
+        known = self.copies.get(len(rows))
+        if known is None:
+            matrix = _plain(self)
+            ends = rows.shape, matrix.shape, strides_of(matrix)
+            product = plan_for(("packed matmul", rows.dtype, ends), partial(_PackedProduct, ends, rows.dtype))
+            copy = numpy.empty(product.size, numpy.uint8)
+            product.pack.run(matrix, copy)
+            self.copies[len(rows)] = product, copy
+        else:
+            product, copy = known
         out = numpy.empty((len(rows), self.shape[1]), rows.dtype)
         product.run(rows, copy, out)
         return out
@@ -191,12 +196,8 @@ class Packed(numpy.ndarray):
 
 def for_products(fallback: Kernel, input: Array, rows: int) -> Array:
     """``input``, to be multiplied by often; large enough matrices are copied into oneDNN's layout at the first time."""
-    if (
-        input.ndim != 2
-        or input.dtype not in DATA_TYPES
-        or rows * input.size < max(WORTHWHILE, 1)
-        or not _is_plain(input)
-    ):
+    large = rows * input.size >= max(WORTHWHILE, 1)
+    if not large or input.ndim != 2 or input.dtype not in DATA_TYPES or not _is_plain(input):
         return fallback(input, rows)
     return input.view(Packed)
 

@@ -7,15 +7,18 @@ then reorders it first, into memory that all plans of a thread share, since noth
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import byref, c_void_p
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy
 
-from flambeau_accel.library import Dims, ExecArg, load
+from flambeau.settings import chosen_threads
+from flambeau_accel.library import Dims, ExecArg, load, set_threads
 
 Array = Any
 Size = tuple[int, ...]
@@ -100,16 +103,50 @@ class Runtime:
 class _Local(threading.local):
     """A thread's own runtime and plans: the memory objects in a plan are pointed at the arrays of one call."""
 
+    #: For how many threads ``plans`` are made, None for as many as OpenMP chooses.
+    threads: int | None = None
+    #: Whether the thread computes as one of a team, so that what it calls has no others.
+    is_in_team = False
+    #: Whether the thread has come out of a fork, where those that OpenMP keeps for it are gone.
+    is_forked = False
+
+    def __init__(self) -> None:
+        self.plans: dict[Any, Plan] = {}
+        self.plans_by_threads: dict[int | None, dict[Any, Plan]] = {None: self.plans}
+
     @cached_property
     def runtime(self) -> Runtime:
         return Runtime()
 
-    @cached_property
-    def plans(self) -> dict[Any, Plan]:
-        return {}
+    def take_threads(self, number: int | None) -> None:
+        """Go on with so many threads."""
+        self.threads = number
+        self.plans = self.plans_by_threads.setdefault(number, {})
+        if number is not None:
+            set_threads(1 if self.is_forked else number)
+
+    def leave_parent(self) -> None:
+        """Go on with this thread alone: the first call on several would wait for the parent's for ever."""
+        self.is_forked = True
+        self.plans_by_threads.clear()
+        self.take_threads(1)
 
 
 _local = _Local()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _local.leave_parent())
+
+
+@contextmanager
+def in_team() -> Iterator[None]:
+    """The calling thread computes as one of OpenMP's team: what it calls is computed in this thread alone."""
+    before, _local.is_in_team = _local.is_in_team, True
+    try:
+        yield
+    finally:
+        _local.is_in_team = before
+
 
 Built = TypeVar("Built", bound="Plan")
 
@@ -119,6 +156,9 @@ MAX_PLANS = 1024
 
 def plan_for(key: Any, build: Callable[[Runtime], Built]) -> Built:
     """The calling thread's plan for a key, which says all that the plan depends on."""
+    number = 1 if _local.is_in_team else chosen_threads()
+    if number != _local.threads:
+        _local.take_threads(number)
     plans: dict[Any, Any] = _local.plans
     plan: Built | None = plans.get(key)
     if plan is None:
@@ -188,6 +228,16 @@ class Primitive:
         if hasattr(self, "handle"):
             self.runtime.lib.dnnl_primitive_destroy(self.handle)
         self.runtime.lib.dnnl_primitive_desc_destroy(self.description)
+
+
+# Where an array object has the pointer to its elements: right behind what every object has (``PyArrayObject``). To read
+# it there takes 0.2 us, __array_interface__ and array.ctypes 1 us each, and a call has three or four arrays.
+_POINTER = object.__basicsize__
+
+
+def address(array: Array) -> int:
+    """Where an array's elements begin; :meth:`Plan.run` has the same in place."""
+    return c_void_p.from_address(id(array) + _POINTER).value or 0
 
 
 class Plan:
@@ -265,7 +315,7 @@ class Plan:
             else:
                 given[number] = self.inner(wanted).memory
                 later.append((wanted, given[number], operand))
-        self._step(primitive, given)
+        self.step(primitive, given)
         for wanted, memory, operand in later:
             self._reorder(wanted, memory, operand.layout, operand.memory)
 
@@ -273,13 +323,19 @@ class Plan:
         """Copy an operand into another's layout."""
         self._reorder(source.layout, source.memory, target.layout, target.memory)
 
+    def step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
+        """Run a primitive as it is, its arguments by their numbers."""
+        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
+        self.steps.append((primitive.handle, len(arguments), packed))
+        self.kept.append(primitive)
+
     def run(self, *arrays: Array) -> None:
         """Compute. The arrays have the shapes, strides and dtypes of the operands."""
-        put = self._set
+        put, at = self._set, c_void_p.from_address
         for memory, array in zip(self.operands, arrays, strict=True):
-            put(memory, address(array))
+            put(memory, at(id(array) + _POINTER).value)
         for memory, number, offset in self.parts:
-            put(memory, (address(arrays[number]) or 0) + offset)
+            put(memory, address(arrays[number]) + offset)
         if self.inner_size:
             start = self.runtime.reserve(self.inner_size)
             if start != self.scratch_at:
@@ -304,12 +360,7 @@ class Plan:
             runtime.lib.dnnl_reorder_primitive_desc_create,
             source.handle, runtime.engine, target.handle, runtime.engine, None,
         )  # fmt: skip
-        self._step(Primitive(runtime, description), {SRC: given, DST: result})
-
-    def _step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
-        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
-        self.steps.append((primitive.handle, len(arguments), packed))
-        self.kept.append(primitive)
+        self.step(Primitive(runtime, description), {SRC: given, DST: result})
 
     def __del__(self) -> None:
         for memory in self.memories:
@@ -322,16 +373,6 @@ class Operand:
     def __init__(self, layout: Layout, memory: c_void_p) -> None:
         self.layout = layout
         self.memory = memory
-
-
-# Where an array object has the pointer to its elements: right behind what every object has (``PyArrayObject``). To read
-# it there takes 0.2 us, __array_interface__ and array.ctypes 1 us each, and a call has three or four arrays.
-_POINTER = object.__basicsize__
-
-
-def address(array: Array) -> int | None:
-    """Where an array's elements begin."""
-    return c_void_p.from_address(id(array) + _POINTER).value
 
 
 def contiguous(array: Array) -> Array:

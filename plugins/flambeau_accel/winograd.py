@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy
 
+from flambeau.settings import worker_threads
 from flambeau_accel.convolution_plans import Geometry, Layouts, Size, backward_data, backward_weights, fit, forward
 from flambeau_accel.primitive import (
     BIAS,
@@ -54,8 +55,8 @@ POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 #: ``dnnl_aBcd16b`` and ``dnnl_aBcd8b``: layouts with so many channels side by side.
 BLOCKED = {16: 78, 8: 102}
 
-#: Bytes of the input that are worked on together: what is made of it shall stay in the cache.
-CHUNK = 4 << 20
+#: Bytes of the input that a thread works on at a time: what is made of it shall stay in the cache.
+CHUNK = 1 << 20
 
 
 @cache
@@ -82,8 +83,11 @@ def pays(product: str, dtype: Any, ends: Any, geometry: Geometry) -> bool:
     if stride[0] != 1 or dilation[0] != 1 or padding[0] > 2 or weight[0] % 16 or weight[1] % 16:
         return False
     rows = -(-out[2] // ROWS) * ROWS
+    least = 32
+    if out[3] == 1:  # the columns of a one-dimensional convolution: short runs, for which many channels make up
+        least = 128 if product == "products" else 512
     # What the changes of basis cost beside the products, by the places that share them.
-    return min(weight[:2]) >= 32 and rows <= out[2] * 1.4 and out[0] * out[2] * out[3] >= 2 * weight[1]
+    return min(weight[:2]) >= least and rows <= out[2] * 1.4 and out[0] * out[2] * out[3] >= 2 * weight[1]
 
 
 # -- the plans -------------------------------------------------------------------------------------------------------
@@ -163,7 +167,7 @@ def _block(layout: Layout, shape: Size) -> int:
 
 def _at_a_time(shape: Size) -> int:
     """How many samples, a divisor of their number, make a chunk."""
-    limit = max(1, CHUNK // (4 * prod(shape[1:])))
+    limit = max(1, CHUNK * worker_threads() // (4 * prod(shape[1:])))
     return max(count for count in range(1, min(shape[0], limit) + 1) if shape[0] % count == 0)
 
 

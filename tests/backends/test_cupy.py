@@ -118,6 +118,35 @@ def test_kernels_layouts_training_and_faults() -> None:
 
 
 @needs_compiler
+def test_what_goes_through_cudnn() -> None:
+    paths = os.pathsep.join([str(HERE / "cudnn_on_cpu"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    made = check("on_cuda/test_cudnn.py", PYTHONPATH=os.pathsep.join([str(STAND_IN), paths]))
+    assert "skipped" not in made
+
+
+def test_what_is_missing_for_cudnn_is_named() -> None:
+    ask = "from flambeau_cupy.cudnn import library; print(library.missing())"
+    assert python("-c", ask).stdout == (
+        "the package nvidia-cudnn-frontend is not installed: pip install 'flambeau[cudnn]'\n"
+    )
+    assert python("-c", "import flambeau; print(flambeau.backends.cudnn.version())").stdout == "None\n"
+
+
+def test_a_cudnn_that_cannot_be_loaded_or_is_another_is_named(tmp_path: Path) -> None:
+    ask = "from flambeau_cupy.cudnn import library; print(library.missing())"
+    paths = os.pathsep.join([str(STAND_IN), str(tmp_path)])
+    module = tmp_path / "cudnn.py"
+    for text, said in {
+        "raise ImportError('libcudnn.so.9: cannot open')": "cuDNN cannot be loaded (ImportError: libcudnn.so.9: cannot",
+        "def backend_version(): return 90800": f"the module cudnn at {module} is not nvidia-cudnn-frontend's",
+        "pygraph = None\ndef backend_version(): return 8907": "cuDNN 8907 is too old, 90000 is needed",
+    }.items():
+        module.write_text(text)
+        found = python("-B", "-c", ask, PYTHONPATH=paths).stdout
+        assert found.startswith(said) and found.endswith("pip install 'flambeau[cudnn]'\n"), found
+
+
+@needs_compiler
 def test_kernels_on_the_second_of_two_devices() -> None:
     check("on_cuda/test_two_devices.py", CUPY_ON_CPU_DEVICES="2")
 

@@ -6,8 +6,10 @@ import numpy
 import pytest
 from training_models import MODELS, Training
 
-from flambeau import devices, dispatch
+from flambeau import backends, devices, dispatch
 
+# cuDNN's convolutions would be in TF32, as in PyTorch.
+backends.cudnn.allow_tf32 = False
 DEVICES = [name for name in dispatch.available() if name not in devices.SINGLE]
 
 

@@ -1,6 +1,12 @@
-"""Switches of cuDNN (``torch.backends.cudnn``), kept and without effect.
+"""Switches of cuDNN (``torch.backends.cudnn``), which the backend for CUDA devices reads.
 
-What makes ops deterministic here is :func:`flambeau.use_deterministic_algorithms`.
+Attributes:
+    enabled: whether cuDNN's kernels are used where they are there.
+    benchmark: try several kernels for a convolution of sizes that are new, and keep the fastest one.
+    benchmark_limit: how many; 0 or None for all.
+    deterministic: only kernels whose results do not depend on the order in which threads run; so it is too after
+        :func:`flambeau.use_deterministic_algorithms`.
+    allow_tf32: whether convolutions of float32 may be computed in TF32, with 10 bits of the fraction.
 """
 
 from __future__ import annotations
@@ -31,13 +37,18 @@ def set_flags(
 
 
 def is_available() -> bool:
-    """Whether cuDNN is used: never."""
-    return False
+    """Whether there is a CUDA device, and cuDNN for it; ``flambeau info`` says what is missing."""
+    return version() is not None
 
 
 def version() -> int | None:
-    """The version of cuDNN: None."""
-    return None
+    """The version of cuDNN, as 90800; None where it is not used."""
+    from flambeau.dispatch import backends
+
+    registered = backends().get("cuda")
+    if registered is None or not registered[0].is_available():
+        return None
+    return registered[0].libraries().get("cudnn")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flambeau.backends import cudnn
 from flambeau.devices import device as device_class
 from flambeau.dispatch import decompose, kernel_origins, load
 from flambeau.dtypes import DTYPES
@@ -28,6 +29,8 @@ def pytest_configure(config: Any) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.* encountered in .*:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:invalid value encountered:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:gradcheck. input:UserWarning")  # its precision; tolerances fit
+    # Convolutions are in TF32 unless one says otherwise, as in PyTorch; the tolerances are those of float32.
+    cudnn.allow_tf32 = False
     device = _option(config, "--device")
     try:
         load(device_class(device))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flambeau import cuda
+import flambeau
 
-if not cuda.is_available():
+if not flambeau.cuda.is_available():
     collect_ignore_glob = ["test_*.py"]
+# Convolutions would be in TF32, as in PyTorch; the tolerances here are those of float32.
+flambeau.backends.cudnn.allow_tf32 = False
