@@ -13,6 +13,13 @@ from flambeau.nn import functional as F
 
 pytestmark = pytest.mark.skipif(not cuda.is_available(), reason="there is no CUDA device here")
 
+
+@pytest.fixture(autouse=True)
+def kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``test_cudnn.py`` has what goes through cuDNN."""
+    monkeypatch.setattr(flambeau.backends.cudnn, "enabled", False)
+
+
 CUDA = "cuda"
 RNG = numpy.random.default_rng(0)
 
