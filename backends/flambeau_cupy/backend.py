@@ -32,6 +32,7 @@ THEMES = (
     "convolution",
     "pooling",
     "optimizer",
+    "optimizer_adaptive",
 )
 
 _PIP = "pip install 'flambeau[cuda]'"
