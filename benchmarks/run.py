@@ -6,8 +6,9 @@ machine.
 
     python benchmarks/run.py --vs torch [--only WORDS] [--samples 15] [--threads N] [--json FILE]
     python benchmarks/run.py --vs plain             # Flambeau without its accelerator
-    python benchmarks/run.py --device opencl --vs torch,plain
+    python benchmarks/run.py --device opencl --vs torch,cpu,plain
     python benchmarks/run.py --compile --vs torch   # the steps compiled, in both
+    python benchmarks/run.py --workloads convolutions --vs torch    # single convolutions of well-known networks
     python benchmarks/run.py --compile --vs eager   # compiled beside not compiled, in Flambeau
 
 A sample is as many steps as take a twentieth of a second.
@@ -34,6 +35,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 LIBRARIES = {
     "flambeau": ("flambeau", {}),
     "torch": ("torch", {}),
+    "cpu": ("flambeau", {}),
     "plain": ("flambeau", {"FLAMBEAU_DISABLE_PLUGINS": "accel"}),
     "eager": ("flambeau", {}),
 }
@@ -44,10 +46,8 @@ WARM_UP = 6
 # -- the process of one library --------------------------------------------------------------------------------------
 
 
-def serve(library: str, name: str, threads: int, clock: Callable[[], float], compiled: bool) -> None:
-    """Prepare a workload, then time one sample for each line on standard input."""
-    from workloads import WORKLOADS
-
+def serve(library: str, module: str, name: str, threads: int, clock: Callable[[], float], compiled: bool) -> None:
+    """Prepare a workload of a module, then time one sample for each line on standard input."""
     torch = importlib.import_module(library)
     if library == "torch":
         torch.set_num_threads(threads)
@@ -62,7 +62,7 @@ def serve(library: str, name: str, threads: int, clock: Callable[[], float], com
             torch.accelerator.synchronize()  # kernels run while Python goes on
 
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = WORKLOADS[name](torch)
+    step = importlib.import_module(module).WORKLOADS[name](torch)
     if compiled:
         step = torch.compile(step)
     run(WARM_UP)
@@ -81,7 +81,9 @@ def serve(library: str, name: str, threads: int, clock: Callable[[], float], com
 class Peer:
     """A library's process."""
 
-    def __init__(self, label: str, name: str, threads: int, clock: str, device: str, compiled: bool) -> None:
+    def __init__(
+        self, label: str, module: str, name: str, threads: int, clock: str, device: str, compiled: bool
+    ) -> None:
         library, extra = LIBRARIES[label]
         environment = {**os.environ, **extra}
         if label in ("flambeau", "eager"):
@@ -91,7 +93,8 @@ class Peer:
         # Kernels that an old OpenBLAS needed on this machine slow a current one down.
         environment.pop("OPENBLAS_CORETYPE", None)
         environment.pop("OPENBLAS_L2_SIZE", None)
-        command = [sys.executable, __file__, "--serve", library, "--only", name, "--threads", str(threads)]
+        command = [sys.executable, __file__, "--serve", library, "--workloads", module, "--only", name]
+        command += ["--threads", str(threads)]
         command += ["--clock", clock, *(["--compile"] if compiled and label != "eager" else [])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -120,9 +123,9 @@ class Peer:
 
 
 def compare(
-    name: str, labels: list[str], samples: int, threads: int, clock: str, device: str, compiled: bool
+    module: str, name: str, labels: list[str], samples: int, threads: int, clock: str, device: str, compiled: bool
 ) -> dict[str, Any]:
-    peers = [Peer(label, name, threads, clock, device, compiled) for label in labels]
+    peers = [Peer(label, module, name, threads, clock, device, compiled) for label in labels]
     for _ in range(samples):
         for peer in peers:
             peer.sample()
@@ -150,6 +153,7 @@ def main() -> int:
     peers = [name for name in LIBRARIES if name != "flambeau"]
     parser.add_argument("--vs", default="", help=f"one or more of {','.join(peers)}")
     parser.add_argument("--device", default="cpu", help="Flambeau's, where it is not told to be 'plain'")
+    parser.add_argument("--workloads", default="workloads", help="the module that has them: workloads, convolutions")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -159,10 +163,9 @@ def main() -> int:
     parser.add_argument("--serve", choices=["flambeau", "torch"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(arguments.serve, arguments.only, arguments.threads, CLOCKS[arguments.clock], arguments.compile)
+        clock = CLOCKS[arguments.clock]
+        serve(arguments.serve, arguments.workloads, arguments.only, arguments.threads, clock, arguments.compile)
         return 0
-    from workloads import WORKLOADS
-
     others = [label for label in arguments.vs.split(",") if label]
     for label in others:
         if label not in peers:
@@ -170,11 +173,12 @@ def main() -> int:
     labels = ["flambeau", *others]
     print(" " * 56, *(f"{label + ' ms':>11} {'MB':>7}" for label in labels), "  times as fast" if others else "")
     rows = []
-    for name in WORKLOADS:
+    for name in importlib.import_module(arguments.workloads).WORKLOADS:
         if arguments.only.lower() in name.lower():
             row = compare(
-                name, labels, arguments.samples, arguments.threads, arguments.clock, arguments.device, arguments.compile
-            )
+                arguments.workloads, name, labels, arguments.samples, arguments.threads, arguments.clock,
+                arguments.device, arguments.compile,
+            )  # fmt: skip
             rows.append(row)
             print(shown(rows[-1], labels), flush=True)
     for label in others if rows else ():

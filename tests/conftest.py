@@ -23,7 +23,7 @@ def _process_state() -> Iterator[None]:
     """A seed for each test; the defaults and the recording mode as they were, afterwards."""
     import flambeau
     from flambeau import devices, dtypes
-    from flambeau.autograd.grad_mode import state
+    from flambeau.autograd.grad_mode import state, switch
 
     flambeau.manual_seed(0)
     before = dtypes.get_default_dtype(), devices._process_default, devices._defaults.stack, state.enabled
@@ -31,7 +31,7 @@ def _process_state() -> Iterator[None]:
     dtypes.set_default_dtype(before[0])
     devices._process_default = before[1]
     devices._defaults.stack = before[2]
-    state.enabled = before[3]
+    switch(before[3])
 
 
 class FreshEnvironment:

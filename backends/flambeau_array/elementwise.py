@@ -77,13 +77,16 @@ TO_BOOL = {
 }
 
 
+def ufuncs(xp: Module) -> dict[str, Any]:
+    """The ufuncs of the library ``xp`` that are kernels as they are."""
+    return {name: getattr(xp, theirs) for name, theirs in {**UFUNCS, **TO_BOOL}.items()}
+
+
 def kernels(xp: Module) -> dict[str, Kernel]:
     """The kernels of this module over the library ``xp``."""
-    ufuncs = {name: getattr(xp, theirs) for name, theirs in UFUNCS.items()}
     return {
-        **ufuncs,
-        **{name: getattr(xp, theirs) for name, theirs in TO_BOOL.items()},
-        **{name + "_": in_place(ufunc) for name, ufunc in ufuncs.items()},
+        **ufuncs(xp),
+        **{name + "_": in_place(getattr(xp, theirs)) for name, theirs in UFUNCS.items()},
         "abs": absolute(xp),
         "round": rounding(xp),
         "pow": power(xp),

@@ -14,7 +14,6 @@ import cupy
 import numpy
 
 from flambeau.determinism import are_deterministic_algorithms_enabled
-from flambeau_array.indexing import check_index_shape, check_source_shape
 from flambeau_cupy.creation import assign, to_dtype
 from flambeau_cupy.elements import compute, own_dtype
 from flambeau_cupy.layout import element_strides, window
@@ -198,7 +197,6 @@ _PLACE = (
 
 def _along(op: str, input: Array, dim: int, index: Array) -> tuple[Array, list[Number]]:
     """The window on ``input`` that has stride 0 along ``dim``, and the numbers for ``_PLACE``."""
-    check_index_shape(op, input.shape, dim, index.shape)
     strides = element_strides(input)
     if len(index.shape) <= 1 and len(input.shape) <= 1:
         size, step = (input.shape[0], strides[0]) if input.shape else (1, 1)
@@ -213,11 +211,7 @@ def _along(op: str, input: Array, dim: int, index: Array) -> tuple[Array, list[N
 
 
 def gather(input: Array, dim: int, index: Array) -> Array:
-    """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s.
-
-    Raises:
-        RuntimeError: when ``index`` is larger than ``input`` in another dimension.
-    """
+    """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s."""
     seen, numbers = _along("gather", input, dim, index)
     result = cupy.empty(index.shape, input.dtype)
     body = f"{_PLACE.format(index='a1')} r0 = load(p0, x0 + place);"
@@ -229,7 +223,6 @@ def _scattered(op: str, input: Array, dim: int, index: Array, src: Any, accumula
     result = input.astype(addable(input) if accumulate else input.dtype, order="C")
     seen, numbers = _along(op, result, dim, index)
     if isinstance(src, cupy.ndarray):
-        check_source_shape(op, index.shape, src.shape)
         src = src[tuple([slice(n) for n in index.shape])]
         src = to_dtype(src, own_dtype(result))
     put(seen, _PLACE.format(index="a0"), [index], numbers, index.shape, src, accumulate, op)
@@ -237,20 +230,12 @@ def _scattered(op: str, input: Array, dim: int, index: Array, src: Any, accumula
 
 
 def scatter(input: Array, dim: int, index: Array, src: Any) -> Array:
-    """A copy of ``input`` with ``result[i][index[i][j][k]][k] = src[i][j][k]`` for ``dim`` 1 of 3.
-
-    Raises:
-        RuntimeError: as :func:`gather`, and when ``index`` is larger than ``src``.
-    """
+    """A copy of ``input`` with ``result[i][index[i][j][k]][k] = src[i][j][k]`` for ``dim`` 1 of 3."""
     return _scattered("scatter", input, dim, index, src, False)
 
 
 def scatter_add(input: Array, dim: int, index: Array, src: Any) -> Array:
-    """:func:`scatter` that adds; several elements may go to one place.
-
-    Raises:
-        RuntimeError: as :func:`scatter`.
-    """
+    """:func:`scatter` that adds; several elements may go to one place."""
     return _scattered("scatter_add", input, dim, index, src, True)
 
 

@@ -170,21 +170,12 @@ def mean(input: Array, dim: Shape, keepdim: bool = False, dtype: DType = None) -
 # -- extremes and truth --------------------------------------------------------------------------------------------
 
 
-def _nothing(name: str, dim: Any, shape: Shape) -> IndexError:
-    return IndexError(
-        f"{name}(): Expected reduction dim {dim} to have non-zero size, got the shape {list(shape)}".replace("  ", " ")
-    )
-
-
 def _extreme(name: str) -> Callable[..., Array]:
     def extreme(input: Array, dim: Shape, keepdim: bool = False) -> Array:
-        empty = [d for d in dim if input.shape[d] == 0]
-        if empty:
-            raise _nothing(name, empty[0], input.shape)
         return reduced(name, "a0", [input], dim, keepdim, accumulated(input), input.dtype)
 
     extreme.__name__ = name
-    extreme.__doc__ = f"``{name}`` over ``dim``: NaN where there is one; IndexError of nothing."
+    extreme.__doc__ = f"``{name}`` over ``dim``: NaN where there is one."
     return extreme
 
 
@@ -228,8 +219,6 @@ def _extreme_position(name: str, better: str) -> Callable[..., Array]:
     def position(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
         shape = input.shape
         dims = tuple(range(len(shape))) if dim is None else (dim,) if shape else ()
-        if any(shape[d] == 0 for d in dims):
-            raise _nothing(name, "" if dim is None else dim, shape)
         kept = [1 if d in dims else n for d, n in enumerate(shape)]
         found = cupy.empty(kept if keepdim else [n for d, n in enumerate(shape) if d not in dims], numpy.int64)
         functions = _BETTER.format(V=compute(own_dtype(input)), better=better)
@@ -237,7 +226,7 @@ def _extreme_position(name: str, better: str) -> Callable[..., Array]:
         return found
 
     position.__name__ = name
-    position.__doc__ = f"``numpy.{name}``: the first of equal elements, or the first NaN; IndexError of nothing."
+    position.__doc__ = f"``numpy.{name}``: the first of equal elements, or the first NaN."
     return position
 
 

@@ -27,12 +27,7 @@ def sort(input: Array, dim: int = -1, descending: bool = False, stable: bool = F
 
 
 def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Array, Array]:
-    """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are (int64).
-
-    Raises:
-        RuntimeError: when there are fewer than ``k``.
-    """
-    sorting.check_k(k, input, dim)
+    """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are (int64)."""
     if not input.shape:
         return input.copy(), cupy.zeros((), numpy.int64)
     values, order = sort(input, dim, largest)
@@ -63,12 +58,7 @@ def searchsorted(sorted_sequence: Array, input: Array, right: bool = False) -> A
     Args:
         sorted_sequence: one sequence for all of ``input``, or one for each of its rows (equal leading dimensions).
         right: insert after equal elements instead of before them.
-
-    Raises:
-        RuntimeError: when the leading dimensions differ.
     """
-    if sorted_sequence.ndim > 1:
-        sorting.check_boundaries(sorted_sequence, input)
     length = sorted_sequence.shape[-1]
     result = cupy.zeros(input.shape, numpy.int64)
     if length and result.size:

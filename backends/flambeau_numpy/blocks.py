@@ -15,11 +15,12 @@ from flambeau_numpy.threads import over_parts
 
 Array = Any
 
-#: Elements of a part for functions of twenty passes and more. With less, the overhead of the calls shows.
-BLOCK = 32768
+#: Elements of a part. With less, threads wait for each other at the interpreter's lock, which each of a part's calls
+#: takes anew: GELU's gradient of a million elements takes 4.6 ms on two threads with parts of 32768, 3.1 with these.
+BLOCK = 1 << 17
 
 #: Elements of a part made of whole rows.
-ROW_BLOCK = 65536
+ROW_BLOCK = 1 << 17
 
 
 def in_blocks(function: Callable[..., Array], *operands: Array, computed: Any = numpy.float64) -> Array:

@@ -81,7 +81,8 @@ def _part_function(chain: Chain, cut: list[bool], step: int, columns: int) -> Ca
                 last[operand.number] = number
     free: dict[Any, list[str]] = {}
     for number, own in enumerate(chain.steps):
-        kernel = scope[f"k{number}"] = own.kernel
+        kernel = own.kernel
+        scope[f"k{number}"] = ufunc_of(kernel) or kernel
         arguments = []
         for position, operand in enumerate(own.operands):
             if isinstance(operand, Link):
@@ -92,7 +93,7 @@ def _part_function(chain: Chain, cut: list[bool], step: int, columns: int) -> Ca
         kind = own.dtype.numpy
         if number in places:
             target: str | None = f"outputs[{places[number]}][rows]"
-        elif isinstance(kernel, numpy.ufunc):
+        elif ufunc_of(kernel) is not None:
             buffers = free.setdefault(kind, [])
             if buffers:
                 target = buffers.pop()
@@ -107,7 +108,7 @@ def _part_function(chain: Chain, cut: list[bool], step: int, columns: int) -> Ca
             if isinstance(operand, Link) and not operand.is_input and last[operand.number] == number:
                 done = chain.steps[operand.number]
                 name = f"s{operand.number}"
-                if operand.number not in places and isinstance(done.kernel, numpy.ufunc):
+                if operand.number not in places and ufunc_of(done.kernel) is not None:
                     free.setdefault(done.dtype.numpy, []).append(name)
                 last[operand.number] = -1
     body = "\n    ".join(lines)
@@ -120,6 +121,12 @@ def _lines(step: Step, number: int, arguments: list[str], target: str | None, ke
     called = ", ".join(arguments)
     if target is None:
         return [f"s{number} = k{number}({called})"]
-    if isinstance(kernel, numpy.ufunc):
+    if ufunc_of(kernel) is not None:
         return [f"s{number} = k{number}({called}, out={target})"]
     return [f"s{number} = {target}", f"s{number}[...] = k{number}({called})"]
+
+
+def ufunc_of(kernel: Any) -> Any:
+    """The ufunc that a kernel is at bottom, which takes ``out``; None for any other."""
+    bare = getattr(kernel, "bare", None)
+    return bare if isinstance(bare, numpy.ufunc) else None

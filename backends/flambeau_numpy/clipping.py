@@ -18,18 +18,20 @@ _PIECE = 16384
 
 def total_norm(tensors: Sequence[Array], ord: float = 2) -> Array:
     """The norm of the norms of arrays, see :func:`flambeau.ops.clipping.total_norm`."""
-    kind: Any = numpy.float32
-    norms = []
-    for array in tensors:
-        flat = array.reshape(-1)
-        if is_half(flat):
-            flat = flat.astype(numpy.float32)
-        elif flat.dtype.kind == "c":
-            flat = numpy.abs(flat)
-        if flat.dtype == numpy.float64:
-            kind = numpy.float64
-        norms.append(math.sqrt(_sum_of_squares(flat)) if ord == 2 else _norm(flat, ord))
-    return numpy.asarray(_norm(numpy.array(norms), ord), dtype=kind)
+    flats = [_as_real(array.reshape(-1)) for array in tensors]
+    kind = "d" if "d" in [flat.dtype.char for flat in flats] else "f"
+    if ord == 2:
+        norm = math.sqrt(sum([_sum_of_squares(flat) for flat in flats]))
+    else:
+        norm = _norm(numpy.array([_norm(flat, ord) for flat in flats]), ord)
+    return numpy.array(norm, kind)
+
+
+def _as_real(flat: Array) -> Array:
+    """Numbers with the same absolute values, of 32 bits at least."""
+    if is_half(flat):
+        return flat.astype(numpy.float32)
+    return numpy.abs(flat) if flat.dtype.kind == "c" else flat
 
 
 def _norm(flat: Array, ord: float) -> Any:
@@ -53,8 +55,12 @@ def clip_to_norm(tensors: Sequence[Array], norm: Array, max_norm: float) -> None
     factor = norm.dtype.type(max_norm) / (norm + norm.dtype.type(1e-6))
     if factor >= 1:
         return  # times 1
+    factors: dict[Any, Array] = {}
     for array in tensors:
-        numpy.multiply(array, factor.astype(array.real.dtype if array.dtype.kind == "c" else array.dtype), array)
+        own = factors.get(array.dtype)
+        if own is None:
+            own = factors[array.dtype] = factor.astype(array.real.dtype)
+        numpy.multiply(array, own, array)
 
 
 KERNELS: dict[str, Callable[..., Any]] = {"total_norm": total_norm, "clip_to_norm": clip_to_norm}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy
 
 from flambeau_numpy.blocks import in_blocks
+from flambeau_numpy.scalars import few
 
 Array = Any
 
@@ -89,6 +91,9 @@ def double_erf(x: Array) -> Array:
     return result
 
 
-def erf(input: Array) -> Array:
+def _erf(input: Array) -> Array:
     """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0 to each element."""
     return in_blocks(double_erf if input.dtype == numpy.float64 else single_erf, input)
+
+
+erf = few(math.erf, _erf)

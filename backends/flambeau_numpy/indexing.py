@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy
-
-from flambeau_array.indexing import check_index_shape, check_source_shape
 
 Array = Any
 
@@ -86,9 +86,15 @@ def index_put_(target: Array, indices: Sequence[Array | None], values: Array, ac
 # -- along one dimension: negative indices are errors --------------------------------------------------------------
 
 
+_UNSIGNED = {numpy.dtype(f"i{size}"): numpy.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+
+
 def check_indices(op: str, index: Array, size: int, dim: int, kind: type[Exception]) -> None:
     """Raise ``kind`` unless every index is in [0, size)."""
-    if index.size and (numpy.minimum.reduce(index, None) < 0 or numpy.maximum.reduce(index, None) >= size):
+    if not index.size:
+        return
+    unsigned = _UNSIGNED.get(index.dtype)  # as which negative numbers are the largest of all
+    if numpy.maximum.reduce(index if unsigned is None else index.view(unsigned), None) >= size:
         outside = index[(index < 0) | (index >= size)].reshape(-1)[0]
         raise kind(f"{op}: index {outside} is out of bounds for dimension {dim} with size {size}")
 
@@ -98,19 +104,26 @@ def _flat_positions(op: str, shape: tuple[int, ...], dim: int, index: Array) -> 
     if len(index.shape) <= 1 and len(shape) <= 1:
         check_indices(op, index, shape[0] if shape else 1, 0, RuntimeError)
         return index
-    check_index_shape(op, shape, dim, index.shape)
     check_indices(op, index, shape[dim], dim, RuntimeError)
+    step = prod(shape[dim + 1 :])
+    positions = index if step == 1 else numpy.multiply(index, step)
+    find = _first_positions if index.size <= _KEPT else _first_positions.__wrapped__
+    first = find(shape, dim, index.shape)
+    return positions if first is None else numpy.add(positions, first)
+
+
+#: Elements up to which positions are kept for the next index of the same shape.
+_KEPT = 4096
+
+
+@lru_cache(256)
+def _first_positions(shape: tuple[int, ...], dim: int, size: tuple[int, ...]) -> Array | None:
+    """Where an index of the shape ``size`` points when it is zero everywhere; None for position 0."""
     positions = None
-    step = 1
-    for d in range(len(shape) - 1, -1, -1):
-        if d != dim:
-            if index.shape[d] > 1:
-                own = (numpy.arange(index.shape[d]) * step).reshape((-1,) + (1,) * (len(shape) - 1 - d))
-                positions = own if positions is None else positions + own
-        else:
-            own = index * step if step > 1 else index
+    for d, n in enumerate(size):
+        if d != dim and n > 1:
+            own = (numpy.arange(n) * prod(shape[d + 1 :])).reshape((-1,) + (1,) * (len(size) - 1 - d))
             positions = own if positions is None else positions + own
-        step *= shape[d]
     return positions
 
 
@@ -118,7 +131,7 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s.
 
     Raises:
-        RuntimeError: when an index is out of bounds, or ``index`` is larger than ``input`` in another dimension.
+        RuntimeError: when an index is out of bounds.
     """
     return input.reshape(-1).take(_flat_positions("gather", input.shape, dim, index))
 
@@ -127,7 +140,6 @@ def _sources(op: str, index: Array, src: Array) -> Array:
     """The part of ``src`` that ``index`` sends somewhere; a number stays a number."""
     if not hasattr(src, "shape") or src.shape == index.shape:
         return src
-    check_source_shape(op, index.shape, src.shape)
     return src[tuple([slice(n) for n in index.shape])]
 
 
@@ -135,7 +147,7 @@ def scatter(input: Array, dim: int, index: Array, src: Array) -> Array:
     """A copy of ``input`` with ``result[i][index[i][j][k]][k] = src[i][j][k]`` for ``dim`` 1 of 3.
 
     Raises:
-        RuntimeError: as :func:`gather`, and when ``index`` is larger than ``src``.
+        RuntimeError: as :func:`gather`.
     """
     positions, src = _flat_positions("scatter", input.shape, dim, index), _sources("scatter", index, src)
     result = input.copy()

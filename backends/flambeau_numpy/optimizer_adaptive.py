@@ -13,7 +13,7 @@ import numpy
 from numpy import add, divide, maximum, multiply, sqrt, subtract
 
 from flambeau.ops.optimizer import nadam_momentum, radam_rate
-from flambeau_numpy.optimizer import _in_blocks, _scratch, update
+from flambeau_numpy.optimizer import _in_blocks, _scratch, update, update_all
 
 Array = Any
 Arrays = Sequence[Array]
@@ -34,8 +34,7 @@ def _average(average: Array, value: Array, weight: Array, scratch: Array) -> Non
 
 def average_step(averages: Arrays, values: Arrays, weight: float) -> None:
     """Move averages by ``weight`` of the way to new values."""
-    for arrays in zip(averages, values, strict=True):
-        update(_averaging, arrays, (weight,))
+    update_all(_averaging, (averages, values), (weight,))
 
 
 def _averaging(arrays: Arrays, numbers: Sequence[float]) -> None:
@@ -60,8 +59,7 @@ def rmsprop_step(
     """One step of RMSprop."""
     numbers = (lr, alpha, 1 - alpha, eps, weight_decay, momentum)
     lists = [params, square_avgs, *[own for own in (momentum_buffers, grad_avgs) if own], grads]
-    for arrays in zip(*lists, strict=True):
-        update(_rmsprop, arrays, numbers, bool(momentum_buffers), bool(grad_avgs), maximize)
+    update_all(_rmsprop, lists, numbers, bool(momentum_buffers), bool(grad_avgs), maximize)
 
 
 def _rmsprop(arrays: Arrays, numbers: Sequence[float], heavy: bool, centered: bool, maximize: bool) -> None:
@@ -134,8 +132,7 @@ def adadelta_step(
 ) -> None:
     """One step of Adadelta."""
     numbers = (lr, rho, 1 - rho, eps, weight_decay)
-    for arrays in zip(params, square_avgs, acc_deltas, grads, strict=True):
-        update(_adadelta, arrays, numbers, maximize)
+    update_all(_adadelta, (params, square_avgs, acc_deltas, grads), numbers, maximize)
 
 
 def _adadelta(arrays: Arrays, numbers: Sequence[float], maximize: bool) -> None:

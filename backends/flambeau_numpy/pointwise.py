@@ -6,6 +6,7 @@ passes but one the way to the memory, and parts can be given to several threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy
 from flambeau.devices import device
 from flambeau.ops.declare import OPS, Op
 from flambeau_numpy.blocks import BLOCK
+from flambeau_numpy.scalars import few, log_gamma
 from flambeau_numpy.threads import PARALLEL, over_parts
 
 Array = Any
@@ -22,18 +24,24 @@ Kernel = Callable[..., Any]
 
 def kernels() -> dict[str, Kernel]:
     """A kernel for each composite that works element by element."""
-    return {
+    made = {
         op.name: _in_parts(op)
         for op in OPS.values()
         if op.pointwise and not op.primitive and not op.has_sequence and op.body.__module__.startswith("flambeau.")
     }
+    for name, function in (("erfc", math.erfc), ("lgamma", log_gamma)):
+        made[name] = few(function, made[name])
+    return made
+
+
+_CPU = device("cpu")
 
 
 def _in_parts(op: Op) -> Kernel:
     body, positions = op.body, op.tensor_positions
 
     def kernel(*arguments: Any) -> Array:
-        xp = device("cpu").xp
+        xp = _CPU.xp
         if getattr(arguments[positions[0]], "size", 0) < PARALLEL:
             return body(xp, *arguments)
         values = list(arguments)
@@ -50,15 +58,16 @@ def _in_parts(op: Op) -> Kernel:
             return body(xp, *own)
 
         first = part_of(slice(BLOCK))
-        out = numpy.empty(flats[0].size, first.dtype)
-        out[:BLOCK] = first
+        out = numpy.empty(shape, first.dtype)
+        flat_out = out.reshape(-1)
+        flat_out[:BLOCK] = first
 
         def work(part: slice) -> None:
             rest = slice(part.start + BLOCK, part.stop + BLOCK)
-            out[rest] = part_of(rest)
+            flat_out[rest] = part_of(rest)
 
         over_parts(work, out.size - BLOCK, BLOCK)
-        return out.reshape(shape)
+        return out
 
     kernel.__name__ = op.name
     return kernel

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from flambeau_numpy.constants import constant
 from flambeau_numpy.elementwise import is_half
 from flambeau_numpy.threads import over_parts
 
@@ -51,7 +52,10 @@ def float_sum(input: Array, dim: tuple[int, ...], keepdim: bool = False) -> Arra
     shape = input.shape
     ndim = len(shape)
     reduced = len(dim)
-    if input.size < 64 or reduced == 0 or not input.flags.c_contiguous:
+    size = input.size
+    if reduced == ndim and size <= _PIECE and not keepdim:
+        return input.ravel().dot(_ONES[input.dtype.char][:size])
+    if size < 64 or reduced == 0 or not input.flags.c_contiguous:
         return numpy.add.reduce(input, dim, None, None, keepdim)
     ones = _ONES[input.dtype.char]
     result = None
@@ -125,10 +129,7 @@ def mean(input: Array, dim: tuple[int, ...], keepdim: bool = False, dtype: DType
 
 
 def _count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
-    count = 1
-    for d in dim:
-        count *= shape[d]
-    return count
+    return math.prod(shape) if len(dim) == len(shape) else math.prod([shape[d] for d in dim])
 
 
 def _divided(total: Array, count: int) -> Array:
@@ -136,8 +137,8 @@ def _divided(total: Array, count: int) -> Array:
     if count == 0:
         return numpy.multiply(total, numpy.nan)
     if total.__class__ is numpy.ndarray and total.shape:
-        return numpy.divide(total, count, total)
-    return numpy.divide(total, count)
+        return numpy.divide(total, constant(count, total.dtype), total)
+    return total / count
 
 
 def prod(input: Array, dim: tuple[int, ...], keepdim: bool = False, dtype: DType = None) -> Array:
@@ -164,17 +165,10 @@ def _extreme(name: str, ufunc: numpy.ufunc) -> Callable[..., Any]:
         shape = input.shape
         if len(dim) == 1 and len(shape) == 2 and dim[0] == 1 and shape[1] < _SHORT_ROW < shape[0]:
             input = input.copy("F")
-        try:
-            return reduce(input, dim, None, None, keepdim)
-        except ValueError:
-            empty = [d for d in dim if shape[d] == 0]
-            raise IndexError(
-                f"{name}(): Expected reduction dim {empty[0] if empty else dim} to have non-zero size, "
-                f"got the shape {list(shape)}"
-            ) from None
+        return reduce(input, dim, None, None, keepdim)
 
     extreme.__name__ = name
-    extreme.__doc__ = f"``numpy.{ufunc.__name__}.reduce``: NaN where there is one; IndexError of nothing."
+    extreme.__doc__ = f"``numpy.{ufunc.__name__}.reduce``: NaN where there is one."
     return extreme
 
 
@@ -201,19 +195,13 @@ def _extreme_position(name: str) -> Callable[..., Array]:
         if input.shape == () and dim is not None:
             return numpy.zeros((), numpy.int64)
         method = getattr(input, name)
-        try:
-            if dim is None:
-                found = method()
-                return numpy.reshape(found, (1,) * len(input.shape)) if keepdim else found
-            return method(dim, None, keepdims=keepdim)
-        except ValueError:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {'' if dim is None else f'{dim} '}to have non-zero size, "
-                f"got the shape {list(input.shape)}"
-            ) from None
+        if dim is None:
+            found = method()
+            return numpy.reshape(found, (1,) * len(input.shape)) if keepdim else found
+        return method(dim, None, keepdims=keepdim)
 
     position.__name__ = name
-    position.__doc__ = f"``numpy.{name}``: the first of equal elements, or the first NaN; IndexError of nothing."
+    position.__doc__ = f"``numpy.{name}``: the first of equal elements, or the first NaN."
     return position
 
 

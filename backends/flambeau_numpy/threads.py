@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from flambeau.settings import worker_threads
+from flambeau.settings import lent_team, worker_threads
 
 #: Elements from which on several threads are used. To wake one takes about 50 µs, a pass over so many 100 µs and more.
 PARALLEL = 1 << 18
@@ -66,9 +66,14 @@ def over_parts(work: Callable[[slice], None], size: int, step: int, width: int =
         finally:
             _here.at_work = False
 
-    others = [_pool(threads - 1).submit(take_alone) for _ in range(threads - 1)]
+    (lent_team() or _own_team)(take_alone, threads)
+
+
+def _own_team(work: Callable[[], None], threads: int) -> None:
+    """Call ``work`` in this thread and in others of the pool (:data:`flambeau.settings.Team`)."""
+    others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
     try:
-        take_alone()
+        work()
     finally:
         for other in others:
             other.exception()  # waits, so that nobody writes into the arrays any more

@@ -82,17 +82,20 @@ _BODIES = {
 
 
 # The same along rows in one piece. The maximum passes over NaN, which comes back with the sum.
-_TOP = each("V v = L1; @m = v > @m ? v : @m;", "m:MAX")
+_TOP = each("V v = L1; @m = v > @m ? v : @m;", "m:MAX", 4)
 _ROWS = {
     "softmax": (
-        f"{_TOP} T m = MAX(m); {each('V e = exp(L1 - m); @s += e; S0(e);', 's:SUM')} "
+        f"{_TOP} T m = MAX(m); {each('V e = exp_nonpositive(L1 - m); @s += e; S0(e);', 's:SUM')} "
         f"T share = 1 / SUM(s); {each('S0(L0 * share);')}"
     ),
     "log_softmax": (
-        f"{_TOP} T m = MAX(m); {each('@s += exp(L1 - m);', 's:SUM')} T s = log(SUM(s)); {each('S0(L1 - m - s);')}"
+        f"{_TOP} T m = MAX(m); {each('@s += exp_nonpositive(L1 - m);', 's:SUM', 2)} T s = log(SUM(s)); "
+        f"{each('S0(L1 - m - s);')}"
     ),
-    "softmax_backward": f"{each('@s += L1 * L2;', 's:SUM')} T s = SUM(s); {each('S0((L1 - s) * L2);')}",
-    "log_softmax_backward": f"{each('@s += L1;', 's:SUM')} T s = SUM(s); {each('S0(L1 - exp(L2) * s);')}",
+    "softmax_backward": f"{each('@s += L1 * L2;', 's:SUM', 4)} T s = SUM(s); {each('S0((L1 - s) * L2);')}",
+    "log_softmax_backward": (
+        f"{each('@s += L1;', 's:SUM', 4)} T s = SUM(s); {each('S0(L1 - exp_nonpositive(L2) * s);')}"
+    ),
 }
 
 

@@ -31,6 +31,7 @@ THEMES = (
     "recurrent",
     "dropout",
     "optimizer",
+    "clipping",
 )
 
 _DOUBLES = {"float64", "complex128"}

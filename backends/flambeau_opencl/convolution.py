@@ -18,11 +18,12 @@ from math import prod
 from typing import Any
 
 from flambeau.dtypes import float32, float64
+from flambeau_opencl import windows
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import assign, clone, contiguous, filled, to_dtype
 from flambeau_opencl.elements import ACCUMULATED, ELEMENTS
 from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE
-from flambeau_opencl.maps import INDEPENDENT, Number, run
+from flambeau_opencl.maps import Number, run
 from flambeau_opencl.matmul import multiply
 from flambeau_opencl.reduction import sum as sum_
 from flambeau_opencl.shape import basic_index, permute, slice_
@@ -61,9 +62,7 @@ def convolution(
     geometry = zip(input.shape[2:], kernel, stride, padding, dilation, output_padding, strict=True)
     if transposed:
         size = tuple([(n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, d, extra in geometry])
-        out = _scatter(input, weight, size, stride, padding, dilation, groups)
-        if bias is not None:
-            ELEMENTWISE["add_"](out, _column(bias, len(size)))
+        out = _scatter(input, weight, bias, size, stride, padding, dilation, groups)
     else:
         size = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in geometry])
         out = _correlate(input, weight, bias, size, stride, padding, dilation, groups)
@@ -96,7 +95,7 @@ def convolution_backward(
     settings = stride, padding, dilation, groups
     if needs[0]:
         size = input.shape[2:]
-        gi = _correlate(g, weight, None, size, *settings) if transposed else _scatter(g, weight, size, *settings)
+        gi = _correlate(g, weight, None, size, *settings) if transposed else _scatter(g, weight, None, size, *settings)
     if needs[1]:
         x, cotangent = (g, input) if transposed else (input, g)
         gw = _products(x, cotangent, weight.shape[2:], *settings)
@@ -149,9 +148,6 @@ def _gathered(columns: Array, shape: Size, kernel: Size, count: Size, stride: Si
 
     The positions of a tap are neighbours in memory.
     """
-    if columns.runtime.is_cpu:
-        _spread(columns, shape, kernel, count, stride, padding, dilation, target)
-        return
     dims = len(kernel)
     real = ELEMENTS[columns.dtype].compute
     lines = [f"{real} total = 0; int rest = i; int place[4];"]
@@ -173,44 +169,6 @@ def _gathered(columns: Array, shape: Size, kernel: Size, count: Size, stride: Si
     ones = [1] * dims
     window = columns.window((*columns.shape[:2], *ones), (*columns.strides[:2], *[0] * dims), columns.offset)
     run("add_columns", " ".join(lines), [target], [window], numbers, "a0")
-
-
-def _spread(columns: Array, shape: Size, kernel: Size, count: Size, stride: Size, padding: Size, dilation: Size,
-            target: Array) -> None:  # fmt: skip
-    """:func:`_gathered` for CPUs: a work-item takes a plane, to which it adds row after row without any division."""
-    dims = len(kernel)
-    real = ELEMENTS[columns.dtype].compute
-    channels = columns.shape[1]
-    # n: count, kernel, shape, stride, padding, dilation, channels, strides of the columns
-    steps = ["1" if s == 1 else f"n{3 * dims + d}" for d, s in enumerate(stride)]
-    first = 6 * dims
-    lines = [
-        f"long size = {' * '.join(f'(long)n{2 * dims + d}' for d in range(dims))};",
-        f"long from = x0 + i / n{first} * (long)n{first + 1} + i % n{first} * (long)n{first + 2}, to = y0 + i * size;",
-        f"for (long k = 0; k < size; ++k) OUT0(to + k, ({real})(0));",
-    ]
-    for d in range(dims):
-        lines.append(f"for (int t{d} = 0; t{d} < n{dims + d}; ++t{d}) {{ ")
-        lines.append(f"int shift{d} = t{d} * n{5 * dims + d} - n{4 * dims + d};")
-    tap = position = place = "0"
-    for d in range(dims):
-        tap = f"({tap} * n{dims + d} + t{d})"
-        position = f"({position} * n{d} + {f'o{d}' if d < dims - 1 else '0'})"
-        place = f"({place} * n{2 * dims + d} + {f'v{d}' if d < dims - 1 else f'shift{d}'})"
-    last = dims - 1
-    step, size, shift = steps[last], f"n{2 * dims + last}", f"shift{last}"
-    lines.append(f"int low = {shift} < 0 ? (-{shift} + {step} - 1) / {step} : 0;")
-    lines.append(f"int high = {size} > {shift} ? min(n{last}, ({size} - {shift} + {step} - 1) / {step}) : 0;")
-    for d in range(last):
-        lines.append(f"for (int o{d} = 0; o{d} < n{d}; ++o{d}) {{ int v{d} = o{d} * {steps[d]} + shift{d};")
-        lines.append(f"if (v{d} < 0 || v{d} >= n{2 * dims + d}) continue;")
-    lines.append(f"long at = to + {place}, x = from + (long){tap} * n{first + 3} + {position};")
-    lines.append(f"{INDEPENDENT} for (int k = low; k < high; ++k) q0[at + k * {step}] += IN0(x + k);")
-    lines.append("}" * (dims + last))
-    numbers = _numbers(count, kernel, shape, stride, padding, dilation, (channels, *columns.strides[:3]))
-    origins = [array.window((1,), (0,), array.offset) for array in (target, columns)]
-    run("spread_columns", " ".join(lines), origins[:1], origins[1:], numbers, "r0 a0",
-        shape=(columns.shape[0] * channels,))  # fmt: skip
 
 
 def _parts(samples: int, bytes_each: int) -> Iterator[tuple[int, int]]:
@@ -237,6 +195,8 @@ def _correlate(
     x: Array, weight: Array, bias: Array | None, size: Size, stride: Size, padding: Size, dilation: Size, groups: int
 ) -> Array:
     """The forward convolution, with ``size`` positions: (N, C, ...), (O, C / groups, ...) -> (N, O, *size)."""
+    if windows.served(x.runtime, x.dtype):
+        return windows.correlate(x, weight, bias, size, stride, padding, dilation, groups)
     kernel = weight.shape[2:]
     samples, channels = x.shape[:2]
     outputs, per_group = weight.shape[:2]
@@ -278,6 +238,8 @@ def _product(left: Array, right: Array, target: Array, add: bool) -> None:
 
 def _products(x: Array, g: Array, kernel: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Array:
     """The gradient of the weight: (N, C, ...), (N, O, ...) -> (O, C / groups, *kernel)."""
+    if windows.served(x.runtime, x.dtype):
+        return windows.products(x, g, kernel, stride, padding, dilation, groups)
     size = g.shape[2:]
     samples, channels = x.shape[:2]
     outputs, positions = g.shape[1], prod(size)
@@ -305,8 +267,12 @@ def _flat(array: Array) -> Array:
     return array.reshaped(*array.shape[:2], prod(array.shape[2:]))
 
 
-def _scatter(g: Array, weight: Array, size: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Array:
-    """The gradient of the input: (N, O, ...), (O, C / groups, ...) -> (N, C, *size)."""
+def _scatter(
+    g: Array, weight: Array, bias: Array | None, size: Size, stride: Size, padding: Size, dilation: Size, groups: int
+) -> Array:
+    """The gradient of the input, plus a bias (C,): (N, O, ...), (O, C / groups, ...) -> (N, C, *size)."""
+    if windows.served(g.runtime, g.dtype):
+        return windows.scatter(g, weight, bias, size, stride, padding, dilation, groups)
     outputs, per_group = weight.shape[:2]
     kernel, count = weight.shape[2:], g.shape[2:]
     channels, positions = per_group * groups, prod(count)
@@ -325,6 +291,8 @@ def _scatter(g: Array, weight: Array, size: Size, stride: Size, padding: Size, d
             part = _grouped(part, groups, outputs // groups, positions)
             columns = multiply(matrix, part).reshaped(end - start, channels, prod(kernel), positions)
         _gathered(columns, size, kernel, count, stride, padding, dilation, slice_(result, 0, start, end))
+    if bias is not None:
+        ELEMENTWISE["add_"](result, _column(bias, len(size)))
     return result
 
 

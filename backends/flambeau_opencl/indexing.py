@@ -214,28 +214,13 @@ def _along(op: str, input: Array, dim: int, index: Array) -> tuple[Array, list[N
         return input.window((1,) * len(index.shape), (0,) * len(index.shape), input.offset), [
             ("long", size), ("long", step),
         ]  # fmt: skip
-    if len(index.shape) != len(input.shape):
-        raise RuntimeError(
-            f"{op}: Index tensor must have the same number of dimensions as input tensor, got {list(index.shape)} for "
-            f"{list(input.shape)}"
-        )
-    for d, (own, size) in enumerate(zip(index.shape, input.shape, strict=True)):
-        if d != dim and own > size:
-            raise RuntimeError(
-                f"{op}: Size does not match at dimension {d}: expected index {list(index.shape)} to be no larger than "
-                f"{list(input.shape)} apart from dimension {dim}"
-            )
     shape = [1 if d == dim else n for d, n in enumerate(index.shape)]
     strides = [0 if d == dim else s for d, s in enumerate(input.strides)]
     return input.window(shape, strides, input.offset), [("long", input.shape[dim]), ("long", input.strides[dim])]
 
 
 def gather(input: Array, dim: int, index: Array) -> Array:
-    """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s.
-
-    Raises:
-        RuntimeError: when ``index`` is larger than ``input`` in another dimension.
-    """
+    """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s."""
     window, numbers = _along("gather", input, dim, index)
     result = empty(input.runtime, index.shape, input.dtype)
     body = f"{_PLACE.format(index='a1')} r0 = IN0(x0 + place);"
@@ -250,28 +235,18 @@ def _scattered(op: str, input: Array, dim: int, index: Array, src: Any, accumula
     if isinstance(src, Array):
         src = to_dtype(src, kind)
         if src.shape != index.shape:
-            if len(src.shape) != len(index.shape) or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-                raise RuntimeError(f"{op}: index {list(index.shape)} is larger than src {list(src.shape)}")
             src = src.window(index.shape, src.strides, src.offset)
     put(window, _PLACE.format(index="a0"), [index], numbers, index.shape, src, accumulate, op)
     return result if kind is input.dtype else to_dtype(result, input.dtype)
 
 
 def scatter(input: Array, dim: int, index: Array, src: Any) -> Array:
-    """A copy of ``input`` with ``result[i][index[i][j][k]][k] = src[i][j][k]`` for ``dim`` 1 of 3.
-
-    Raises:
-        RuntimeError: as :func:`gather`, and when ``index`` is larger than ``src``.
-    """
+    """A copy of ``input`` with ``result[i][index[i][j][k]][k] = src[i][j][k]`` for ``dim`` 1 of 3."""
     return _scattered("scatter", input, dim, index, src, False)
 
 
 def scatter_add(input: Array, dim: int, index: Array, src: Any) -> Array:
-    """:func:`scatter` that adds; several elements may go to one place.
-
-    Raises:
-        RuntimeError: as :func:`scatter`.
-    """
+    """:func:`scatter` that adds; several elements may go to one place."""
     return _scattered("scatter_add", input, dim, index, src, True)
 
 

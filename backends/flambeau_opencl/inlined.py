@@ -6,8 +6,9 @@ front of a program those of these functions that it uses, as overloads, and macr
 
 ``exp`` ... are straight-line code in single precision, without branches, for one number or a vector; errors stay below
 3 units in the last place, ``erf``'s below 6 (tests/backends/test_opencl_functions.py). Double precision keeps OpenCL's.
-Methods: argument reduction by multiples of log 2 and short polynomials (Muller, "Elementary Functions", 3rd edition);
-``erf`` is a rational function of our own fit.
+Methods: argument reduction by multiples of log 2 and short polynomials (Muller, "Elementary Functions", 3rd edition),
+the coefficients are fits of our own. ``exp_nonpositive`` is ``exp`` of numbers that are not positive, as softmax has
+them: 0 instead of what is not a normal number.
 """
 
 from __future__ import annotations
@@ -24,37 +25,57 @@ _OF_TWO = {"copysign", "fmax", "fmin"}
 _FUNCTIONS = {
     "exp": """
 R OVERLOAD own_exp(R x) {
-    R shifted = x * 1.44269504f + 12582912.0f;      /* rounds to a whole number k in the low bits */
-    R k = shifted - 12582912.0f;
-    I n = BITS(shifted) - 0x4b400000, half_n = n >> 1;
+    x = x > 89.0f ? (R)89.0f : x;   /* infinite; from -104 on 0 */
+    x = x < -104.0f ? (R)-104.0f : x;
+    R shifted = x * 1.44269504f + 12583166.0f;   /* rounds to a whole number k, and adds the bias of two exponents */
+    R k = shifted - 12583166.0f;
     R r = x - k * 0.693145752f - k * 1.42860677e-6f;
-    R p = 1.98412698e-4f;
-    p = p * r + 1.38888889e-3f; p = p * r + 8.33333333e-3f; p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f; p = p * r + 0.5f; p = p * (r * r) + r + 1.0f;
-    p = p * NUMBER((half_n + 127) << 23) * NUMBER((n - half_n + 127) << 23);
-    return x > 88.8f ? (R)INFINITY : x < -104.0f ? (R)0.0f : p;
+    R p = 1.38145401e-3f;
+    p = p * r + 8.36874521e-3f; p = p * r + 4.16683908e-2f; p = p * r + 1.66665204e-1f;
+    p = p * r + 0.499999934f; p = p * r + 1.0f; p = p * r + 1.0f;
+    I whole = BITS(shifted), half_ = whole >> 1;
+    return p * NUMBER(half_ << 23) * NUMBER((whole - half_) << 23);
+}
+""",
+    "exp_nonpositive": """
+R OVERLOAD own_exp_nonpositive(R x) {
+    x = x < -88.0f ? (R)-88.0f : x;   /* where the factor at the end is 0 */
+    R shifted = x * 1.44269504f + 12583039.0f;
+    R k = shifted - 12583039.0f;
+    R r = x - k * 0.693145752f - k * 1.42860677e-6f;
+    R p = 1.38145401e-3f;
+    p = p * r + 8.36874521e-3f; p = p * r + 4.16683908e-2f; p = p * r + 1.66665204e-1f;
+    p = p * r + 0.499999934f; p = p * r + 1.0f; p = p * r + 1.0f;
+    return p * NUMBER(BITS(shifted) << 23);
 }
 """,
     "expm1": """
 R OVERLOAD own_expm1(R x) {
-    R shifted = x * 1.44269504f + 12582912.0f;
-    R k = shifted - 12582912.0f;
-    I n = BITS(shifted) - 0x4b400000, half_n = n >> 1;
-    R r = x - k * 0.693145752f - k * 1.42860677e-6f;
-    R p = 2.48015873e-5f;
-    p = p * r + 1.98412698e-4f;
-    p = p * r + 1.38888889e-3f; p = p * r + 8.33333333e-3f; p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f; p = p * r + 0.5f; p = p * (r * r) + r;
-    R low = NUMBER((half_n + 127) << 23), high = NUMBER((n - half_n + 127) << 23), scale = low * high;
-    p = k > 40.0f ? (p + 1.0f) * low * high : p * scale + (scale - 1.0f);
-    return x > 88.8f ? (R)INFINITY : x < -20.0f ? (R)-1.0f : x == 0.0f ? x : p;
+    R y = x > 89.0f ? (R)89.0f : x;
+    y = y < -20.0f ? (R)-20.0f : y;
+    R shifted = y * 1.44269504f + 12583166.0f;
+    R k = shifted - 12583166.0f;
+    R r = y - k * 0.693145752f - k * 1.42860677e-6f;
+    R p = 1.38825165e-3f;
+    p = p * r + 8.36654723e-3f; p = p * r + 4.16672007e-2f; p = p * r + 1.66665434e-1f;
+    p = p * r + 0.499999981f; p = p * (r * r) + r;
+    I whole = BITS(shifted), half_ = whole >> 1;
+    R low = NUMBER(half_ << 23), high = NUMBER((whole - half_) << 23), inverse = NUMBER((254 - whole + half_) << 23);
+    p = (p * low + (low - inverse)) * high;
+    return x == 0.0f ? x : p;
 }
 """,
     "tanh": """
 R OVERLOAD own_tanh(R x) {
     R size = NUMBER(BITS(x) & 0x7fffffff);
-    R e = own_expm1(2.0f * size), t = e / (e + 2.0f);
-    t = size > 9.1f ? (R)1.0f : t;
+    R y = size > 9.1f ? (R)18.2f : size + size;   /* expm1(y) / (expm1(y) + 2) */
+    R shifted = y * 1.44269504f + 12583039.0f;
+    R k = shifted - 12583039.0f;
+    R r = y - k * 0.693145752f - k * 1.42860677e-6f;
+    R p = 1.38825165e-3f;
+    p = p * r + 8.36654723e-3f; p = p * r + 4.16672007e-2f; p = p * r + 1.66665434e-1f;
+    p = p * r + 0.499999981f; p = p * (r * r) + r;
+    R scale = NUMBER(BITS(shifted) << 23), e = p * scale + (scale - 1.0f), t = e / (e + 2.0f);
     return NUMBER(BITS(t) | (BITS(x) & (I)0x80000000));
 }
 """,
@@ -90,17 +111,20 @@ R OVERLOAD own_log2(R x) {
     "erf": """
 R OVERLOAD own_erf(R x) {
     R size = NUMBER(BITS(x) & 0x7fffffff), z = x * x;
-    R p = 2.039951166e-06f, q = 3.798233876e-05f;
-    p = p * z + 2.84791696e-4f; p = p * z + 3.78314132e-3f; p = p * z + 5.280079838e-2f;
-    p = p * z + 1.908788675e-1f; p = p * z + 1.128379145f;
-    q = q * z + 1.165891516e-3f; q = q * z + 1.500456509e-2f; q = q * z + 1.142949384e-1f;
-    q = q * z + 5.024947061e-1f; q = q * z + 1.0f;
+    R p = 2.066445226e-6f, q = 3.826968376e-5f;
+    p = p * z + 2.850613138e-4f; p = p * z + 3.738376989e-3f; p = p * z + 5.266816997e-2f;
+    p = p * z + 1.896677681e-1f; p = p * z + 1.128379148f;
+    q = q * z + 1.157380765e-3f; q = q * z + 1.491433915e-2f; q = q * z + 1.138193145e-1f;
+    q = q * z + 5.014214646e-1f; q = q * z + 1.0f;
     R e = x * (p / q);
     return size > 3.9f ? NUMBER(0x3f800000 | (BITS(x) & (I)0x80000000)) : e;
 }
 """,
 }
-_NEEDS = {"tanh": ("expm1",), "log1p": ("log",), "log2": ("log",)}
+_NEEDS = {"log1p": ("log",), "log2": ("log",)}
+
+#: What stands for names that OpenCL does not have, where nothing is inlined.
+_STANDARD = {"exp_nonpositive": "exp"}
 
 _USED = re.compile(rf"\b({'|'.join([*_INSTRUCTIONS, *_FUNCTIONS])})\s*\(")
 _VECTORS = re.compile(r"\b(float|double)([248]|16)\b")
@@ -125,7 +149,8 @@ def _instances(name: str, source: str) -> list[str]:
             found.append(_instruction(name, "double", ""))
         else:
             doubles = ["double", *[kind + n for kind, n in vectors if kind == "double"]]
-            found += [f"{own} OVERLOAD own_{name}({own} x) {{ return {name}(x); }}" for own in doubles]
+            standard = _STANDARD.get(name, name)
+            found += [f"{own} OVERLOAD own_{name}({own} x) {{ return {standard}(x); }}" for own in doubles]
     for kind, n in vectors:
         if name in _INSTRUCTIONS:
             own = kind + n
@@ -155,3 +180,8 @@ def inlined(source: str) -> str:
         lines += _instances(name, source)
     lines += ["#undef OVERLOAD", *[f"#define {name}(...) own_{name}(__VA_ARGS__)" for name in order]]
     return "\n".join(lines) + "\n" + source
+
+
+def standard(source: str) -> str:
+    """``source`` for other compilers: with OpenCL's functions under the names of ours that it does not have."""
+    return "".join(f"#define {ours} {theirs}\n" for ours, theirs in _STANDARD.items()) + source

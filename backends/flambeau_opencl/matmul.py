@@ -1,8 +1,7 @@
 """Products of matrices.
 
-Three kernels: on a CPU each work-item computes a block of 6 rows by two vectors of columns, which live in registers;
-on a GPU a work-group of 16 by 16 computes a tile of 64 by 64 from pieces that it shares in local memory; integers and
-complex numbers go to one work-item an element.
+On a CPU they are computed in blocks (:mod:`flambeau_opencl.blocked`), on a GPU by CLBlast where the system has it, or
+else in tiles (:mod:`flambeau_opencl.tiled`); integers and complex numbers go to one work-item an element.
 """
 
 from __future__ import annotations
@@ -11,73 +10,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy
-
-from flambeau.dtypes import dtype, float32, float64
+from flambeau.dtypes import float32, float64
 from flambeau.ops.spec import broadcast_shapes
+from flambeau_opencl import clblast, tiled
 from flambeau_opencl.array import Array, empty
+from flambeau_opencl.blocked import COLUMNS, PANELS, ROWS, Left, panel_width, product
 from flambeau_opencl.creation import assign, clone, contiguous, to_dtype
-from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, preamble, unaligned
+from flambeau_opencl.elements import ACCUMULATED, ELEMENTS
 from flambeau_opencl.maps import run
-from flambeau_opencl.passes import places, vector_width
-from flambeau_opencl.runtime import Runtime, kernel_name
-
-_HEAD = """
-{preamble}
-{types}
-__kernel void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __global {T} *restrict b,
-                     long c_at, long a_at, long b_at, long rows, long columns, long inner,
-                     long a_row, long a_column, long b_row, long b_panel, long beta, {parameters}) {{
-    long batch = get_global_id(2);
-    c_at += batch * rows * columns;
-{batches}
-    c += c_at; a += a_at; b += b_at;
-"""
-
-# The rows vary fastest, so that the columns of b, a panel, stay in the cache while a passes by. What is read behind the
-# end of a row of b goes into lanes that are not stored. Vectors are read and written through a type without alignment:
-# vload and vstore are calls in PoCL, before which all sums go to memory (18 GFLOP/s instead of 78).
-_CPU = """
-    long row = get_global_id(0) * {R}, column = get_global_id(1) * {N};
-    if (row >= rows || column >= columns) return;
-    int last = (int)min(rows - row, (long){R}) - 1, width = (int)min(columns - column, (long){N});
-    const __global {T} *a0 = a + row * a_row{pointers};
-    const __global {T} *line = b + get_global_id(1) * b_panel;
-{zeros}
-    for (long k = 0, at = 0; k < inner; ++k, at += a_column, line += b_row) {{
-{products}
-    }}
-    {T} lanes[{N}];
-{stores}
-}}
-"""
-
-_GPU = """
-    __local {T} tile_a[16][65], tile_b[16][65];
-    int x = get_local_id(0), y = get_local_id(1), item = y * 16 + x;
-    long row = get_group_id(1) * 64, column = get_group_id(0) * 64;
-    {T} s[4][4];
-    for (int i = 0; i < 4; ++i) for (int j = 0; j < 4; ++j) s[i][j] = 0;
-    for (long k = 0; k < inner; k += 16) {{
-        for (int l = item; l < 1024; l += 256) {{
-            int ka = a_column == 1 ? l % 16 : l / 64, i = a_column == 1 ? l / 16 : l % 64, kb = l / 64, j = l % 64;
-            tile_a[ka][i] = row + i < rows && k + ka < inner ? a[(row + i) * a_row + (k + ka) * a_column] : 0;
-            tile_b[kb][j] = column + j < columns && k + kb < inner ? b[(k + kb) * b_row + column + j] : 0;
-        }}
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (int l = 0; l < 16; ++l)
-            for (int i = 0; i < 4; ++i)
-                for (int j = 0; j < 4; ++j) s[i][j] = s[i][j] + tile_a[l][y + 16 * i] * tile_b[l][x + 16 * j];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }}
-    for (int i = 0; i < 4; ++i)
-        for (int j = 0; j < 4; ++j)
-            if (row + y + 16 * i < rows && column + x + 16 * j < columns) {{
-                long at = (row + y + 16 * i) * columns + column + x + 16 * j;
-                c[at] = s[i][j] + (beta ? c[at] : 0);
-            }}
-}}
-"""
 
 _NAIVE = """
 {T} total = {zero};
@@ -90,11 +30,11 @@ r0 = total;
 """
 
 
-#: Rows of the block that a CPU's work-item computes: with two vectors of columns 12 sums of the 16 registers of AVX2.
-_ROWS = 6
-
 #: Elements from which on copying an operand into an order that suits the kernel pays (256 KB in float32).
 _PACKED = 1 << 16
+
+#: Rows up to which a CPU reads the right operand where it lies: copying it into panels costs more than it saves.
+_FEW_ROWS = 12
 
 
 def matmul(input: Array, other: Array) -> Array:
@@ -144,11 +84,14 @@ def _mismatch(shape: tuple[int, ...], other_shape: tuple[int, ...]) -> RuntimeEr
     )
 
 
-def multiply(left: Array, right: Array, out: Array | None = None, add: bool = False) -> Array:
+def multiply(
+    left: Array, right: Array, out: Array | None = None, add: bool = False, bias: Array | None = None
+) -> Array:
     """The product of batches of matrices of one dtype, into a contiguous ``out`` where it is given.
 
     Args:
         add: add to what is in ``out``.
+        bias: a vector to add to each row; of float32 and float64 only.
     """
     rows, inner = left.shape[-2:]
     columns = right.shape[-1]
@@ -165,18 +108,17 @@ def multiply(left: Array, right: Array, out: Array | None = None, add: bool = Fa
     if kind not in (float32, float64):
         _naive(left, right, result, batch)
         return result
-    if not left.runtime.is_cpu:
-        right = contiguous(right) if right.strides[-1] != 1 and columns > 1 else right
-    elif left.strides[-1] != 1 and rows * inner >= _PACKED:
-        left = clone(left)
     if len(batch) and rows > 1 and len(right.shape) == 2 and _stacked(left):
         # One product instead of one for each matrix of the batch.
         left = left.window((math.prod(batch) * rows, inner), left.strides[-2:], left.offset)
         batch, rows = (), left.shape[0]
-    panel, b_row = _panel_width(kind, columns), right.strides[-2]
-    if left.runtime.is_cpu and columns > 1 and _wants_panels(right, rows, inner, columns):
-        right, b_row, panel = _panels(right, panel), panel, inner * panel
-    _launch(left, right, b_row, panel, result, batch, rows, columns, inner, add)
+    if left.runtime.is_cpu:
+        _on_cpu(left, right, result, batch, add, bias)
+        return result
+    if bias is not None:
+        assign(result, bias)
+        add = True
+    _on_gpu(left, right, result, batch, add)
     return result
 
 
@@ -207,47 +149,50 @@ def _naive(left: Array, right: Array, result: Array, batch: tuple[int, ...]) -> 
     run("matmul", body, [result.reshaped(*shape)], [own, other], [("long", n) for n in sizes], "a0 a1")
 
 
-def _launch(
-    left: Array,
-    right: Array,
-    b_row: int,
-    panel: int,
-    result: Array,
-    batch: tuple[int, ...],
-    rows: int,
-    columns: int,
-    inner: int,
-    add: bool,
+def _steps(array: Array, rank: int) -> list[int]:
+    """The distances of the matrices along ``rank`` dimensions of a batch, 0 where they are the same ones."""
+    steps = [0 if n == 1 else s for n, s in zip(array.shape[:-2], array.strides[:-2], strict=True)]
+    return [0] * (rank - len(steps)) + steps
+
+
+def _on_gpu(left: Array, right: Array, result: Array, batch: tuple[int, ...], add: bool) -> None:
+    steps = _steps(left, len(batch)), _steps(right, len(batch))
+    if clblast.product(left, right, result, batch, steps, add):
+        return
+    if right.strides[-1] != 1 and right.shape[-1] > 1:
+        right = contiguous(right)
+        steps = steps[0], _steps(right, len(batch))
+    tiled.product(left, right, result, batch, steps, add)
+
+
+def _on_cpu(
+    left: Array, right: Array, result: Array, batch: tuple[int, ...], add: bool, bias: Array | None = None
 ) -> None:
-    """Enqueue the kernel for ``right`` whose rows lie ``b_row`` apart, and whose panels of columns ``panel``."""
-    runtime, kind = left.runtime, left.dtype
-    rank = len(batch)
-    width = vector_width(kind)
-    vectors = _panel_width(kind, columns) // width
-    key = ("matmul", kind, rank, runtime.is_cpu, vectors)
-    found = runtime.kernels.get(key)
-    if found is None:
-        found = runtime.kernels[key] = _build(runtime, kind, rank, vectors, key)
-    name, kernel = found
-    args: list[Any] = [result.storage.buffer, left.storage.buffer, right.storage.buffer]
-    args += [result.offset, left.offset, right.offset, rows, columns, inner]
-    args += [left.strides[-2], left.strides[-1], b_row, panel, int(add)]
-    for own in (left, right):
-        lead = rank - (len(own.shape) - 2)
-        args += batch
-        args += [0] * lead + [0 if n == 1 else s for n, s in zip(own.shape[:-2], own.strides[:-2], strict=True)][:rank]
-    count = math.prod(batch)
-    if runtime.is_cpu:
-        runtime.launch(name, kernel, (-(-rows // _ROWS), -(-columns // (width * vectors)), count), (1, 1, 1), args)
+    if right.shape[-1] == 1 and bias is None:  # a vector: the columns are what becomes vectors, so the sides change
+        left, right = _turned(right), _turned(left)
+    rows, inner = left.shape[-2:]
+    columns = right.shape[-1]
+    if 1 not in left.strides[-2:] and rows * inner >= _PACKED:
+        left = clone(left)
+    if 1 not in right.strides[-2:] and inner * columns >= _PACKED:
+        right = clone(right)
+    b_row, b_column = right.strides[-2:]
+    if b_column == 1 and rows <= _FEW_ROWS:
+        how, numbers = PANELS, (b_row, panel_width(left.dtype, columns))
     else:
-        groups = (-(-columns // 64) * 16, -(-rows // 64) * 16, count)
-        runtime.launch(name, kernel, groups, (16, 16, 1), args)
+        how, numbers = COLUMNS if b_row == 1 and b_column != 1 else ROWS, (b_row, b_column)
+    own = Left(left, *left.strides[-2:])
+    steps = _steps(left, len(batch)), _steps(right, len(batch))
+    bias_of = "" if bias is None else "column"
+    sizes = rows, columns, inner
+    product(result, own, right, how, numbers, sizes, columns, batch, steps, rows * columns, add, bias, bias_of)
 
 
-def _panel_width(kind: dtype, columns: int) -> int:
-    """The columns of the block that a CPU's work-item computes."""
-    width = vector_width(kind)
-    return 2 * width if columns > width else width
+def _turned(array: Array) -> Array:
+    """Matrices as their transposes, in the same memory."""
+    *batch, rows, columns = array.shape
+    *steps, row, column = array.strides
+    return array.window((*batch, columns, rows), (*steps, column, row), array.offset)
 
 
 class Factor:
@@ -255,29 +200,26 @@ class Factor:
 
     def __init__(self, right: Array) -> None:
         self.inner, self.columns = right.shape
-        self.panel = _panel_width(right.dtype, self.columns)
-        self.array, self.row = right, right.strides[0]
+        self.array = right
+        self.numbers: tuple[int, int] | None = None
         if right.runtime.is_cpu:
-            if self.columns > 1 and (right.strides[1] != 1 or self.inner * self.columns >= _PACKED):
-                self.array, self.row, self.panel = _panels(right, self.panel), self.panel, self.inner * self.panel
-        else:
-            self.array = contiguous(right)
-            self.row = self.array.strides[0]
+            width = panel_width(right.dtype, self.columns)
+            if right.strides[1] != 1 or self.inner * self.columns >= _PACKED:
+                self.array = _panels(right, width)
+                self.numbers = width, self.inner * width
+            else:
+                self.numbers = right.strides[0], width
 
     def multiply(self, left: Array, out: Array | None = None, add: bool = False) -> Array:
         """:func:`multiply` of a matrix (rows, inner)."""
+        if self.numbers is None:
+            return multiply(left, self.array, out, add)
         rows = left.shape[0]
         result = out if out is not None else empty(left.runtime, (rows, self.columns), left.dtype)
         if result.size:
-            _launch(left, self.array, self.row, self.panel, result, (), rows, self.columns, self.inner, add)
+            sizes = rows, self.columns, self.inner
+            product(result, Left(left, *left.strides), self.array, PANELS, self.numbers, sizes, self.columns, add=add)
         return result
-
-
-def _wants_panels(right: Array, rows: int, inner: int, columns: int) -> bool:
-    """Whether a copy of ``right`` in panels pays: its rows lie far apart, or are no rows in memory at all."""
-    if right.strides[-1] != 1:
-        return True
-    return rows >= 32 and inner * columns >= _PACKED
 
 
 def _panels(right: Array, width: int) -> Array:
@@ -298,48 +240,6 @@ def _panels(right: Array, width: int) -> Array:
         shape = (*batch, count, inner, wide)
         run("panels", "r0 = a0;", [result.window(shape, result.strides, first * inner * width)], [source])
     return result.reshaped(*batch, panels, inner * width)
-
-
-def _build(runtime: Runtime, kind: dtype, rank: int, vectors: int, key: Any) -> tuple[str, Any]:
-    name = kernel_name("matmul", key)
-    own = ELEMENTS[kind].compute
-    width = vector_width(kind)
-    parameters = []
-    lines: list[str] = []
-    for operand in "ab":
-        parameters += [f"long {operand}_size{d}" for d in range(rank)] + [
-            f"long {operand}_step{d}" for d in range(rank)
-        ]
-        text = "\n".join(places(f"{operand}_at", rank, "batch"))
-        lines.append(f"    {{\n{text.replace('size', operand + '_size').replace('step', operand + '_step')}\n    }}")
-    source = (_HEAD + (_CPU if runtime.is_cpu else _GPU)).format(
-        preamble=preamble({kind}), name=name, T=own, N=width * vectors, R=_ROWS,
-        **_cpu_lines(own, width, vectors),
-        parameters=", ".join([*parameters, "int unused"]), batches="\n".join(lines),
-    ).replace(", int unused", "").replace("long beta, int unused", "long beta")  # fmt: skip
-    return name, runtime.build(name, source, [None] * 3 + [numpy.int64] * (11 + 4 * rank))
-
-
-def _cpu_lines(kind: str, width: int, vectors: int) -> dict[str, str]:
-    """The parts of the CPU's kernel that name each register."""
-    every = [(i, v) for i in range(_ROWS) for v in range(vectors)]
-    loads = [f"        vector v{v} = *(const __global unaligned *)(line + {v * width});" for v in range(vectors)]
-    stores = []
-    for i in range(_ROWS):
-        lanes = " ".join(f"*(unaligned *)(lanes + {v * width}) = s{i}{v};" for v in range(vectors))
-        stores.append(
-            f"    if (last >= {i}) {{ __global {kind} *out = c + (row + {i}) * columns + column; {lanes} "
-            "for (int j = 0; j < width; ++j) out[j] = beta ? out[j] + lanes[j] : lanes[j]; }"
-        )
-    sums = [f"        s{i}{v} += a{i}[at] * v{v};" for i, v in every]
-    vector = f"{kind}{width}"
-    return {
-        "pointers": "".join(f", *a{i} = a0 + min({i}, last) * a_row" for i in range(1, _ROWS)),
-        "types": f"typedef {vector} vector; {unaligned(vector, kind)}",
-        "zeros": "    vector " + ", ".join(f"s{i}{v} = 0" for i, v in every) + ";",
-        "products": "\n".join([*loads, *sums]),
-        "stores": "\n".join(stores),
-    }
 
 
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -364,9 +264,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     if bias is None or input.dtype not in (float32, float64) or len(shape) < 2 or bias.shape != weight.shape[:1]:
         product = matmul(input, turned)
         return product if bias is None else ELEMENTWISE["add"](product, bias)
-    result = empty(input.runtime, (*shape[:-1], weight.shape[0]), input.dtype)
-    assign(result, bias)
-    return multiply(input, turned, result, add=True)
+    return multiply(input, turned, bias=bias)
 
 
 KERNELS: dict[str, Callable[..., Any]] = {"matmul": matmul, "linear": linear}

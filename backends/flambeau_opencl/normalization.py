@@ -1,43 +1,51 @@
-"""Layer normalization in one kernel along rows; batch normalization with its sums by themselves.
+"""Layer and RMS normalization in one kernel along rows; batch normalization with its sums by themselves.
 
 Statistics are computed, and returned, in float32 for 16-bit floats.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from flambeau.ops.declare import OPS
 from flambeau.striding import contiguous_strides
 from flambeau_opencl.array import Array, empty
 from flambeau_opencl.creation import clone, contiguous, to_dtype
-from flambeau_opencl.elements import ACCUMULATED, ELEMENTS, unaligned
+from flambeau_opencl.elements import ACCUMULATED, ELEMENTS
 from flambeau_opencl.elementwise import KERNELS as ELEMENTWISE
-from flambeau_opencl.maps import run
-from flambeau_opencl.passes import vector_width
+from flambeau_opencl.maps import Number, run
 from flambeau_opencl.reduction import mean as mean_
 from flambeau_opencl.reduction import sum as sum_
-from flambeau_opencl.rows import each, run_rows
+from flambeau_opencl.rows import each, run_rows, share
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 # -- layer ---------------------------------------------------------------------------------------------------------
 
-_FORWARD = (
-    f"{each('@s += L3;', 's:SUM')} T mean = SUM(s) / n0; {each('V d = L3 - mean; @v += d * d;', 'v:SUM')} "
-    "T rstd = 1 / sqrt(SUM(v) / n0 + n1); p1[row] = mean; p2[row] = rstd; "
+_LAYER = (
+    f"{each('@s += L3;', 's:SUM', 4)} T mean = SUM(s) / n0; "
+    f"{each('V d = L3 - mean; @v += d * d;', 'v:SUM', 4)} T rstd = 1 / sqrt(SUM(v) / n0 + n1); "
+    "p1[row] = mean; p2[row] = rstd; "
 )
-# h = g * weight; its mean over a row and that of h * normal are taken away.
-_BACKWARD = (
-    "T mean = p3[row], rstd = p4[row]; "
-    f"{each('V h = L1{weight}; @s += h; @t += h * (L2 - mean);', 's:SUM t:SUM')} "
-    "T by_mean = SUM(s) / n0, by_normal = SUM(t) / n0 * rstd * rstd; "
-    f"{each('S0((L1{weight} - by_mean - (L2 - mean) * by_normal) * rstd);')}"
-)
+_RMS = f"{each('V v = L1; @s += v * v;', 's:SUM', 4)} T rstd = 1 / sqrt(SUM(s) / n0 + n1); "
 
-#: Rows whose shares of the gradients of weight and bias one work-item adds up.
-_SHARE = 32
+# h = g * weight; its mean over a row and that of h * normal are taken away. The cotangent of the input, and what a row
+# adds to those of weight and bias, with names that `_backward` replaces.
+_LAYER_BACKWARD = (
+    "T mean = MEAN[row], rstd = RSTD[row]; ",
+    f"{each('V h = H; @s += h; @t += h * (X - mean);', 's:SUM t:SUM', 2)} "
+    "T by_mean = SUM(s) / n0, by_normal = SUM(t) / n0 * rstd * rstd; ",
+    ("(H - by_mean - (X - mean) * by_normal) * rstd", "G * (X - mean) * rstd", "G"),
+)
+_RMS_BACKWARD = (
+    f"{each('V v = X; @s += v * v; @t += H * v;', 's:SUM t:SUM', 2)} "
+    "T rstd = 1 / sqrt(SUM(s) / n0 + n1), by_normal = SUM(t) / n0 * rstd * rstd; ",
+    "",
+    ("(H - X * by_normal) * rstd", "G * X * rstd"),
+)
 
 
 def _flat(array: Array, *shape: int) -> Array:
@@ -51,7 +59,6 @@ def native_layer_norm(
     runtime, shape, kind = input.runtime, input.shape, input.dtype
     wide = ACCUMULATED.get(kind, kind)
     width = prod(normalized_shape)
-    rows = _flat(input, input.size // max(width, 1), width) if width else contiguous(input)
     kept = shape[: len(shape) - len(normalized_shape)] + (1,) * len(normalized_shape)
     mean, rstd = empty(runtime, kept, wide), empty(runtime, kept, wide)
     out = empty(runtime, shape, kind)
@@ -62,8 +69,9 @@ def native_layer_norm(
     affine = [_flat(a, width) for a in (weight, bias) if a is not None]
     value = "(L3 - mean) * rstd" + (" * L4" if weight is not None else "")
     value += f" + L{3 + len(affine)}" if bias is not None else ""
-    body = _FORWARD + each(f"S0({value});")
-    run_rows("layer_norm", body, [out.reshaped(height, width), *columns], [rows, *affine], [(ELEMENTS[wide].real, eps)])
+    inputs = [_flat(input, height, width), *affine]
+    numbers = [(ELEMENTS[wide].real, eps)]
+    run_rows("layer_norm", _LAYER + each(f"S0({value});"), [out.reshaped(height, width), *columns], inputs, numbers)
     return out, mean, rstd
 
 
@@ -77,62 +85,96 @@ def native_layer_norm_backward(
     needs: tuple[bool, bool, bool],
 ) -> Gradients:
     """The cotangents of input, weight and bias, each None where it is not needed."""
+    gi, gw, gb = _backward(
+        "layer_norm_backward", _LAYER_BACKWARD, needs, g, input, (mean, rstd), weight, normalized_shape, []
+    )
+    return gi, gw, gb
+
+
+def native_rms_norm(input: Array, normalized_shape: tuple[int, ...], weight: Array | None, eps: float) -> Array:
+    """``x / sqrt(mean(x^2) + eps) * weight``, the mean over the last dimensions."""
+    if input.dtype.is_complex:
+        found: Array = OPS["native_rms_norm"].body(input.runtime.device.xp, input, normalized_shape, weight, eps)
+        return found
+    out = empty(input.runtime, input.shape, input.dtype)
+    if not out.size:
+        return out
+    width = prod(normalized_shape)
+    inputs = [_flat(input, out.size // width, width), *([] if weight is None else [_flat(weight, width)])]
+    body = _RMS + each("S0(L1 * rstd" + (");" if weight is None else " * L2);"))
+    numbers = [(ELEMENTS[ACCUMULATED.get(input.dtype, input.dtype)].real, eps)]
+    run_rows("rms_norm", body, [out.reshaped(out.size // width, width)], inputs, numbers)
+    return out
+
+
+def native_rms_norm_backward(
+    g: Array,
+    input: Array,
+    weight: Array | None,
+    normalized_shape: tuple[int, ...],
+    eps: float,
+    needs: tuple[bool, bool],
+) -> tuple[Array | None, Array | None]:
+    """The cotangents of input and weight, each None where it is not needed."""
+    if input.dtype.is_complex:
+        xp = input.runtime.device.xp
+        found: tuple[Array | None, Array | None] = OPS["native_rms_norm_backward"].body(
+            xp, g, input, weight, normalized_shape, eps, needs
+        )
+        return found
+    numbers = [(ELEMENTS[ACCUMULATED.get(input.dtype, input.dtype)].real, eps)]
+    gi, gw = _backward("rms_norm_backward", _RMS_BACKWARD, needs, g, input, (), weight, normalized_shape, numbers)
+    return gi, gw
+
+
+def _backward(
+    name: str,
+    source: tuple[str, str, tuple[str, ...]],
+    needs: tuple[bool, ...],
+    g: Array,
+    input: Array,
+    statistics: Sequence[Array],
+    weight: Array | None,
+    normalized_shape: tuple[int, ...],
+    numbers: Sequence[Number],
+) -> list[Array | None]:
+    """The cotangents of the input and of the parameters, in one kernel: a share of the rows adds up the latter.
+
+    Args:
+        source: what begins, what only the input's cotangent needs, and the values.
+    """
     runtime, kind, width = input.runtime, input.dtype, prod(normalized_shape)
-    height = mean.size
-    rows, given = _flat(g, height, width), _flat(input, height, width)
-    statistics = [_flat(a, height, 1) for a in (mean, rstd)]
-    gi = gw = gb = None
-    if needs[0]:
-        gi = empty(runtime, input.shape, kind)
-        scale = [] if weight is None else [_flat(weight, width)]
-        body = _BACKWARD.replace("{weight}", " * L5" if scale else "")
-        run_rows("layer_norm_backward", body, [gi.reshaped(height, width)], [rows, given, *statistics, *scale])
-    if needs[1] and rows.size:
-        gw, gb = [to_dtype(a, kind) for a in _parameter_gradients(rows, given, statistics)]
-    elif needs[1] or needs[2]:
-        gw = gb = sum_(rows, (0,))
-    gw, gb = [None if a is None else _own(a, normalized_shape) for a in (gw, gb)]
-    return gi, gw if needs[1] else None, gb if needs[2] else None
+    height = prod(input.shape[: len(input.shape) - len(normalized_shape)])
+    wide = ACCUMULATED.get(kind, kind)
+    gi = empty(runtime, input.shape, kind) if needs[0] else None
+    shares = -(-height // share(runtime, height))
+    sums = [empty(runtime, (shares, width), wide) if needed else None for needed in needs[1:]]
+    outputs = [] if gi is None else [gi.reshaped(height, width)]
+    inputs = [_flat(g, height, width), _flat(input, height, width), *[_flat(a, height, 1) for a in statistics]]
+    place = len(outputs)
+    names = {"G": f"L{place}", "H": f"L{place}", "X": f"L{place + 1}"}
+    names |= {"MEAN": f"p{place + 2}", "RSTD": f"p{place + 3}"} if statistics else {}
+    if weight is not None:
+        inputs.append(_flat(weight, width))
+        names["H"] += f" * L{place + len(inputs) - 1}"
+    shared = [a for a in sums if a is not None]
+    first, of_input, values = source
+    stores = [f"S0({values[0]});"] if needs[0] else []
+    to = len(outputs) + len(inputs)
+    before = each(" ".join(f"S{to + k}((V)0);" for k in range(len(shared))))
+    for value, array in zip(values[1:], sums, strict=True):
+        if array is not None:
+            stores.append(f"S{to}(L{to} + {value});")
+            to += 1
+    body = first + (of_input if needs[0] else "") + each(" ".join(stores))
+    body = re.sub(r"\b(G|H|X|MEAN|RSTD)\b", lambda found: names[found[0]], body)
+    run_rows(name, body, outputs, inputs, numbers, shared=shared, before=before)
+    found = [None if a is None else to_dtype(_summed(a), kind) for a in sums]
+    return [gi, *[None if a is None else _own(a, normalized_shape) for a in found]]
 
 
-# A work-item adds up a share of the rows for two vectors of columns (a cache line), the last of which begin so early as
-# to be whole.
-_SHARES = """
-long row = i / n2 * {share}, end = min(row + {share}, n0), column = min(i % n2 * {W}, n1 - {W});
-long to = i / n2 * n1 + column;
-{V} s = 0, t = 0, s_ = 0, t_ = 0;
-for (; row < end; ++row) {{
-    long at = row * n1 + column;
-    {V} g = AT(p0 + x0 + at), g_ = AT(p0 + x0 + at + {half});
-    s += g;
-    s_ += g_;
-    t += g * (AT(p1 + x1 + at) - IN2(x2 + row)) * IN3(x3 + row);
-    t_ += g_ * (AT(p1 + x1 + at + {half}) - IN2(x2 + row)) * IN3(x3 + row);
-}}
-AT(q0 + y0 + to) = t; AT(q1 + y1 + to) = s;
-AT(q0 + y0 + to + {half}) = t_; AT(q1 + y1 + to + {half}) = s_;
-"""
-
-
-def _parameter_gradients(g: Array, input: Array, statistics: Sequence[Array]) -> tuple[Array, Array]:
-    """The sums of ``g * (input - mean) * rstd`` and of ``g`` over the rows, without an array of the products."""
-    height, width = g.shape
-    wide = statistics[0].dtype
-    g, input = to_dtype(g, wide), to_dtype(input, wide)
-    # Elsewhere both vectors are one number, and what is done to them is done once.
-    half = vector_width(wide) if g.runtime.is_cpu and width >= 2 * vector_width(wide) else 0
-    columns = 2 * half or 1
-    real = ELEMENTS[wide].compute
-    vector = f"{real}{half}" if half else real
-    shares, blocks = -(-height // _SHARE), -(-width // columns)
-    partial = [empty(g.runtime, (shares, width), wide) for _ in range(2)]
-    origins = [a.window((1, 1), (0, 0), a.offset) for a in (*partial, g, input, *statistics)]
-    numbers = [("long", n) for n in (height, width, blocks)]
-    functions = unaligned(vector, real) + "\n#define AT(pointer) (*(__global unaligned *)(pointer))\n"
-    body = _SHARES.format(share=_SHARE, W=columns, V=vector, half=half)
-    raw = "r0 r1 a0 a1 a2 a3"
-    run("layer_norm_shares", body, origins[:2], origins[2:], numbers, raw, functions, shape=(shares * blocks, 1))
-    return sum_(partial[0], (0,)), sum_(partial[1], (0,))
+def _summed(shares: Array) -> Array:
+    return shares if shares.shape[0] == 1 else sum_(shares, (0,))
 
 
 def _own(array: Array, shape: Sequence[int]) -> Array:
@@ -246,6 +288,8 @@ def native_batch_norm_backward(
 KERNELS: dict[str, Callable[..., Any]] = {
     "native_layer_norm": native_layer_norm,
     "native_layer_norm_backward": native_layer_norm_backward,
+    "native_rms_norm": native_rms_norm,
+    "native_rms_norm_backward": native_rms_norm_backward,
     "native_batch_norm": native_batch_norm,
     "native_batch_norm_backward": native_batch_norm_backward,
 }

@@ -59,22 +59,13 @@ def mean(input: Array, dim: Sequence[int], keepdim: bool = False, dtype: dtype |
     return to_dtype(ELEMENTWISE["mul"](total, 1 / count if count else float("nan")), kind)
 
 
-def _check_not_empty(name: str, input: Array, dims: Sequence[int]) -> None:
-    for d in dims:
-        if input.shape[d] == 0:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {d} to have non-zero size, got the shape {list(input.shape)}"
-            )
-
-
 def _extreme(how: Reduction) -> Callable[..., Array]:
     def extreme(input: Array, dim: Sequence[int], keepdim: bool = False) -> Array:
-        _check_not_empty(how.name, input, dim)
         result = empty(input.storage.runtime, reduced_shape(input.shape, dim, keepdim), input.dtype)
         return reduce(input, dim, how, ACCUMULATED.get(input.dtype, input.dtype), result)
 
     extreme.__name__ = how.name
-    extreme.__doc__ = f"The {how.name} over ``dim``: NaN where there is one; IndexError of nothing."
+    extreme.__doc__ = f"The {how.name} over ``dim``: NaN where there is one."
     return extreme
 
 
@@ -117,14 +108,11 @@ def _extreme_position(name: str, sign: str) -> Callable[..., Array]:
     def position(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
         shape = input.shape
         if dim is None:
-            if input.size == 0:
-                raise IndexError(f"{name}(): Expected reduction dim to have non-zero size, got the shape {list(shape)}")
             flat = position(contiguous(input).reshaped(input.size), 0)
             return flat.reshaped(*(1,) * len(shape)) if keepdim else flat
         runtime = input.runtime
         if shape == ():
             return filled(runtime, (), 0, int64)
-        _check_not_empty(name, input, (dim,))
         length, step = shape[dim], input.strides[dim]
         kept = [d for d in range(len(shape)) if d != dim]
         outer = tuple([shape[d] for d in kept])
@@ -149,7 +137,7 @@ def _extreme_position(name: str, sign: str) -> Callable[..., Array]:
         return result.reshaped(*reduced_shape(shape, (dim,), True)) if keepdim else result
 
     position.__name__ = name
-    position.__doc__ = f"``{name}``: the first of equal elements, or the first NaN; IndexError of nothing."
+    position.__doc__ = f"``{name}``: the first of equal elements, or the first NaN."
     return position
 
 

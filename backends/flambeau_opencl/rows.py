@@ -26,6 +26,8 @@ from flambeau_opencl.runtime import COMPLAIN, Runtime, kernel_name
 
 #: Work-items of a GPU that share a row.
 _GROUP = 128
+#: The fewest rows that add up into one.
+_SHARE = 32
 
 _REDUCE = """
 T group_{name}(__local T *shared, T value) {{
@@ -44,9 +46,18 @@ _COMBINE = {"SUM": "a + b", "MAX": "a > b ? a : b"}
 _START = {"SUM": "0", "MAX": "-INFINITY"}
 
 
-def each(statement: str, gather: str = "") -> str:
-    """A loop over the row; ``gather`` names what it adds to ``@s`` ... as ``"s:SUM t:MAX"``."""
-    return f"<each {gather}>{statement}</each>"
+def group_reduction(how: str) -> str:
+    """The function ``group_<how>`` of a GPU's work-group: a power of two of work-items, a local ``T`` for each."""
+    return _REDUCE.format(name=how, combine=_COMBINE[how])
+
+
+def each(statement: str, gather: str = "", chains: int = 1) -> str:
+    """A loop over the row; ``gather`` names what it adds to ``@s`` ... as ``"s:SUM t:MAX"``.
+
+    Args:
+        chains: how many vectors a CPU gathers in side by side, so that cheap statements do not wait for the sum before.
+    """
+    return f"<each {chains} {gather}>{statement}</each>"
 
 
 def _expanded(body: str, width: int, on_cpu: bool) -> str:
@@ -54,37 +65,66 @@ def _expanded(body: str, width: int, on_cpu: bool) -> str:
     pieces = body.split("<each ")
     lines = [pieces[0]]
     for piece in pieces[1:]:
-        gathered, _, rest = piece.partition(">")
+        head, _, rest = piece.partition(">")
         statement, _, after = rest.partition("</each>")
-        names = dict(item.split(":") for item in gathered.split())
-        for name, how in names.items():
-            lines.append(f"V {name}_lanes = (V)({_START[how]}); T {name}_rest = {_START[how]};")
-        if on_cpu:
-            vector, single = statement, statement
-            for name in names:
-                vector = vector.replace(f"@{name}", f"{name}_lanes")
-                single = single.replace(f"@{name}", f"{name}_rest")
-            lines.append(f"for (long at = 0; at < whole; at += {width}) {{ {vector} }}")
-            if width > 1:
-                for operand in range(9):
-                    single = single.replace(f"L{operand}", f"l{operand}").replace(f"S{operand}(", f"s{operand}(")
-                single = single.replace("V ", "T ").replace("(V)", "(T)").replace("LANES", "0")
-                lines.append(f"for (long at = whole; at < n0; ++at) {{ {single} }}")
-        else:
-            for name in names:
-                statement = statement.replace(f"@{name}", f"{name}_lanes")
-            lines.append(f"for (long at = get_local_id(0); at < n0; at += get_local_size(0)) {{ {statement} }}")
-        for name, how in names.items():
-            if not on_cpu:
-                lines.append(f"T {name}_all = group_{how}(shared, {name}_lanes);")
-            elif width > 1:
-                lanes = " ".join(f"{{ T a = {name}_all, b = {name}_lanes.s{k}; {name}_all = {_COMBINE[how]}; }}"
-                                 for k in range(width))  # fmt: skip
-                lines.append(f"T {name}_all = {name}_rest; {lanes}")
-            else:
-                lines.append(f"T {name}_all = {name}_lanes;")
+        chains, *gathered = head.split()
+        names = dict(item.split(":") for item in gathered)
+        lines += _cpu_loop(statement, names, int(chains), width) if on_cpu else _gpu_loop(statement, names)
         lines.append(after)
     return "\n    ".join(lines)
+
+
+def _gpu_loop(statement: str, names: dict[str, str]) -> list[str]:
+    lines = [f"T {name}_own = {_START[how]};" for name, how in names.items()]
+    for name in names:
+        statement = statement.replace(f"@{name}", f"{name}_own")
+    lines.append(f"for (long at = get_local_id(0); at < n0; at += get_local_size(0)) {{ {statement} }}")
+    return lines + [f"T {name}_all = group_{how}(shared, {name}_own);" for name, how in names.items()]
+
+
+def _cpu_loop(statement: str, names: dict[str, str], chains: int, width: int) -> list[str]:
+    def turn(chain: int | str) -> str:
+        text = statement
+        for name in names:
+            text = text.replace(f"@{name}", f"{name}_{chain}")
+        return text
+
+    lines = []
+    for name, how in names.items():
+        vectors = ", ".join(f"{name}_{chain} = (V)({_START[how]})" for chain in range(chains))
+        lines.append(f"V {vectors}; T {name}_rest = {_START[how]};")
+    if chains > 1:
+        step = chains * width
+        turns = " ".join(f"{{ long at = first + {chain * width}; {turn(chain)} }}" for chain in range(chains))
+        lines.append(f"{{ long first = 0; for (; first + {step} <= n0; first += {step}) {{ {turns} }}")
+        lines.append(f"for (long at = first; at < whole; at += {width}) {{ {turn(0)} }} }}")
+    else:
+        lines.append(f"for (long at = 0; at < whole; at += {width}) {{ {turn(0)} }}")
+    if width > 1:
+        single = turn("rest")
+        for operand in range(9):
+            single = single.replace(f"L{operand}", f"l{operand}").replace(f"S{operand}(", f"s{operand}(")
+        single = single.replace("V ", "T ").replace("(V)", "(T)").replace("LANES", "0")
+        lines.append(f"for (long at = whole; at < n0; ++at) {{ {single} }}")
+    return lines + [_combined(name, how, chains, width) for name, how in names.items()]
+
+
+def _combined(name: str, how: str, chains: int, width: int) -> str:
+    """``<name>_all``, of what the chains, their lanes and the rest of the row have gathered: in pairs, as a tree."""
+    steps = []
+    while chains > 1:
+        chains //= 2
+        steps += [
+            f"{{ V a = {name}_{chain}, b = {name}_{chain + chains}; {name}_{chain} = {_COMBINE[how]}; }}"
+            for chain in range(chains)
+        ]
+    gathered = f"{name}_0"
+    while width > 1:
+        width //= 2
+        half, lanes = f"{name}_by_{width}", "T" if width == 1 else f"V{width}"
+        steps.append(f"{lanes} {half}; {{ {lanes} a = {gathered}.lo, b = {gathered}.hi; {half} = {_COMBINE[how]}; }}")
+        gathered = half
+    return " ".join([*steps, f"T {name}_all; {{ T a = {name}_rest, b = {gathered}; {name}_all = {_COMBINE[how]}; }}"])
 
 
 def run_rows(
@@ -95,6 +135,8 @@ def run_rows(
     numbers: Sequence[Number] = (),
     functions: str = "",
     complains: str | None = None,
+    shared: Sequence[Array] = (),
+    before: str = "",
 ) -> None:
     """Run ``body`` for each row.
 
@@ -104,18 +146,22 @@ def run_rows(
             ``p<k>[row]`` to the body; (width,) vectors, the same for all rows.
         numbers: from ``n1`` on.
         complains: what to call the op where the body may complain.
+        shared: the last operands, of (shares, width): all of :func:`share` rows, one after the other, use one row of
+            these, to add up what they have in common.
+        before: what is run before the rows of a share, as ``body``.
     """
-    operands = (*outputs, *inputs)
+    operands = (*outputs, *inputs, *shared)
     rows, width_ = operands[0].shape
     if not rows or not width_:
         return
     runtime = operands[0].storage.runtime
-    kinds = tuple([_form(a, rows, width_) for a in operands])
+    kinds = tuple([_form(a, rows, width_) for a in (*outputs, *inputs)]) + ("s",) * len(shared)
     types = tuple([a.dtype for a in operands])
     given: list[Number] = [("long", width_), *numbers]
     if complains is not None:
         given.append(("long", runtime.checked(complains)))
-    key = ("rows", body, kinds, types, tuple([kind for kind, _ in given]), functions, len(outputs), runtime.is_cpu)
+    number_types = tuple([kind for kind, _ in given])
+    key = ("rows", body, kinds, types, number_types, functions, len(outputs), before, runtime.is_cpu)
     found = runtime.kernels.get(key)
     if found is None:
         found = runtime.kernels[key] = _build(runtime, name, key, complains is not None)
@@ -125,10 +171,19 @@ def run_rows(
     args += [a.offset for a in operands]
     args += [rows, *[a.shape[0] for a, form in zip(operands, kinds, strict=True) if form == "p"]]
     args += [value for _, value in given]
+    items = rows
+    if shared:
+        items = shared[0].shape[0]
+        args.append(share(runtime, rows))
     if runtime.is_cpu:
-        runtime.launch(found[0], found[1], (rows,), (min(8, -(-rows // runtime.units)),), args)
+        runtime.launch(found[0], found[1], (items,), (min(8, -(-items // runtime.units)),), args)
     else:
-        runtime.launch(found[0], found[1], (rows * _GROUP,), (_GROUP,), args)
+        runtime.launch(found[0], found[1], (items * _GROUP,), (_GROUP,), args)
+
+
+def share(runtime: Runtime, rows: int) -> int:
+    """How many rows share what they add up: as many as leave the device busy, so that there is little to add later."""
+    return max(_SHARE, -(-rows // (4 * runtime.units)))
 
 
 def _form(array: Array, rows: int, width: int) -> str:
@@ -140,8 +195,11 @@ def _form(array: Array, rows: int, width: int) -> str:
     return "m" if array.shape[0] == rows else "p"
 
 
+_PLACES = {"v": "at", "c": "row", "m": "row * n0 + at", "p": "row % period{k} * n0 + at", "s": "item * n0 + at"}
+
+
 def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str, Any]:
-    _, body, kinds, types, number_types, functions, _, on_cpu = key
+    _, body, kinds, types, number_types, functions, _, before, on_cpu = key
     own_name = kernel_name(name, key)
     kind = types[0]
     wide: dtype = ACCUMULATED.get(kind, kind)
@@ -157,15 +215,16 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
         f"#define LANES {lanes}",
         f"#define T {real}",
         f"#define V {vector}",
+        *[f"#define V{lanes} {real}{lanes}" for lanes in (2, 4) if lanes < width],
         "#define SUM(name) name##_all",
         "#define MAX(name) name##_all",
     ]
     lines.append(functions)
     if not on_cpu:
-        lines += [_REDUCE.format(name=how, combine=combine) for how, combine in _COMBINE.items()]
+        lines += [group_reduction(how) for how in _COMBINE]
     for k, (t, form) in enumerate(zip(types, kinds, strict=True)):
         element = ELEMENTS[t]
-        place = {"v": "at", "c": "row", "m": "row * n0 + at", "p": f"row % period{k} * n0 + at"}[form]
+        place = _PLACES[form].format(k=k)
         load, store = element.load(f"p{k}", f"({place})"), element.store(f"p{k}", f"({place})", f"({real})(value)")
         single = ("l", "s") if width > 1 and form != "c" else ("L", "S")
         lines += [f"#define {single[0]}{k} ({load})", f"#define {single[1]}{k}(value) {store}"]
@@ -180,11 +239,15 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
     parameters += [f"long offset{k}" for k in range(len(types))] + ["long rows"]
     parameters += [f"long period{k}" for k, form in enumerate(kinds) if form == "p"]
     parameters += [f"{t} n{i}" for i, t in enumerate(number_types)]
+    shares = "s" in kinds
+    if shares:
+        parameters.append("long share")
     lines.append(f"__kernel void {own_name}({', '.join(parameters)}) {{")
+    if not on_cpu:
+        lines.append(f"    __local T shared[{_GROUP}];")
+    lines.append(f"    long {'item' if shares else 'row'} = {'get_global_id(0)' if on_cpu else 'get_group_id(0)'};")
     if on_cpu:
-        lines += ["    long row = get_global_id(0);", "    if (row >= rows) return;"]
-    else:
-        lines += [f"    __local T shared[{_GROUP}];", "    long row = get_group_id(0);"]
+        lines.append(f"    if ({'item * share' if shares else 'row'} >= rows) return;")
     if complains:
         lines.append(f"    long who = n{len(number_types) - 1};")
     lines += [f"    p{k} += offset{k};" for k in range(len(types))]
@@ -192,7 +255,10 @@ def _build(runtime: Runtime, name: str, key: Any, complains: bool) -> tuple[str,
         lines.append(f"    long whole = n0 / {width} * {width};")
     else:
         lines.append("    long whole = n0;")
-    lines += ["    " + _expanded(body, width, on_cpu), "}"]
+    if shares:
+        lines.append("    " + _expanded(before, width, on_cpu))
+        lines.append("    for (long row = item * share, end = min(row + share, rows); row < end; ++row) {")
+    lines += ["    " + _expanded(body, width, on_cpu), "    }" if shares else "", "}"]
     scalars = [None] * (len(types) + complains) + [numpy.int64] * (len(types) + 1 + kinds.count("p"))
-    scalars += [SCALARS[t] for t in number_types]
+    scalars += [SCALARS[t] for t in number_types] + [numpy.int64] * shares
     return own_name, runtime.build(own_name, "\n".join(lines) + "\n", scalars)

@@ -20,7 +20,7 @@ import pyopencl as cl
 import pyopencl.tools
 
 from flambeau.devices import OutOfMemoryError, current_index, device
-from flambeau_opencl.inlined import inlined
+from flambeau_opencl.inlined import inlined, standard
 
 #: Chooses platforms by a part of their names, without regard to case: ``FLAMBEAU_OPENCL_PLATFORM=pocl``.
 PLATFORM_VARIABLE = "FLAMBEAU_OPENCL_PLATFORM"
@@ -55,6 +55,8 @@ class Runtime:
             and wide vectors pay.
         inlines: whether functions of our own replace the compiler's (see :mod:`flambeau_opencl.inlined`).
         local_size: the work-group size of kernels that do not care.
+        workers: the threads of a CPU, or the multiprocessors of a GPU.
+        local_memory: bytes that a work-group may share.
         units: how many work-items keep the device busy.
         largest: bytes that one array may take.
         memory: bytes that all arrays may take. Drivers of CPUs go on past what they say that they have, until the
@@ -74,7 +76,9 @@ class Runtime:
         self.is_cpu = bool(self.hardware.type & cl.device_type.CPU)
         self.inlines = "portable computing language" in self.hardware.platform.name.lower()
         self.local_size = min(256 if self.is_cpu else 128, self.hardware.max_work_group_size)
-        self.units = self.hardware.max_compute_units * (4 if self.is_cpu else 1024)
+        self.workers = int(self.hardware.max_compute_units)
+        self.local_memory = int(self.hardware.local_mem_size)
+        self.units = self.workers * (4 if self.is_cpu else 1024)
         extensions = set(self.hardware.extensions.split())
         self.has_double = "cl_khr_fp64" in extensions
         self.has_long_atomics = "cl_khr_int64_base_atomics" in extensions
@@ -138,8 +142,7 @@ class Runtime:
         Raises:
             RuntimeError: with the kernel's name and the build log.
         """
-        if self.inlines:
-            source = inlined(source)
+        source = inlined(source) if self.inlines else standard(source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # drivers have remarks, whatever the options
             try:

@@ -29,7 +29,8 @@ float, double, half = dtypes.float32, dtypes.float64, dtypes.float16
 int, long, short = dtypes.int32, dtypes.int64, dtypes.int16
 cfloat, cdouble = dtypes.complex64, dtypes.complex128
 
-from flambeau.tensor import Size, Tensor
+from flambeau.forms import Size
+from flambeau.tensor import Tensor
 from flambeau.ops import install as _install
 
 globals().update(_install())

@@ -33,6 +33,7 @@ from flambeau import dispatch as dispatch
 from flambeau import distributions as distributions
 from flambeau import dtypes as dtypes
 from flambeau import fft as fft
+from flambeau import forms as forms
 from flambeau import func as func
 from flambeau import functions as functions
 from flambeau import fx as fx
@@ -146,6 +147,7 @@ from flambeau.dtypes import get_default_dtype as get_default_dtype
 from flambeau.dtypes import iinfo as iinfo
 from flambeau.dtypes import promote_types as promote_types
 from flambeau.dtypes import set_default_dtype as set_default_dtype
+from flambeau.forms import Size as Size
 from flambeau.func import vmap as vmap
 from flambeau.functions import allclose as allclose
 from flambeau.functions import argwhere as argwhere
@@ -321,7 +323,6 @@ from flambeau.storage import UntypedStorage as UntypedStorage
 from flambeau.storage import is_storage as is_storage
 from flambeau.streams import Event as Event
 from flambeau.streams import Stream as Stream
-from flambeau.tensor import Size as Size
 from flambeau.tensor import Tensor as Tensor
 
 _Number = _int | _float | _complex

@@ -35,7 +35,7 @@ class device:
         RuntimeError: when the string is not ``TYPE`` or ``TYPE:INDEX``.
     """
 
-    __slots__ = ("_name", "backend", "index", "table", "type", "xp")
+    __slots__ = ("_name", "backend", "bare", "index", "table", "type", "xp")
 
     #: How many calls of ``vmap`` it stands for (see :mod:`flambeau.levels`).
     depth = 0
@@ -47,6 +47,7 @@ class device:
     backend: Backend | None
     xp: Namespace
     table: list[Any]
+    bare: list[Any]
 
     def __new__(cls, type: str | int | device, index: int | None = None) -> device:
         if isinstance(type, device):
@@ -71,7 +72,7 @@ class device:
             found.index = index
             found._name = type if index is None else f"{type}:{index}"
             found.backend = None
-            found.table = []
+            found.table = found.bare = []
             found = _interned.setdefault((type, index), found)
         return found
 

@@ -3,6 +3,9 @@
 Plugins hand over kernels through hooks; here they become, once a device type, one list (``table``, indexed by an
 op's number: what a call of an op reads) and one namespace (``xp``, with a kernel as each attribute: what
 decompositions and gradient formulas run over). Nothing on the path of an op looks at a plugin again.
+
+A kernel may have an attribute ``bare``: a callable that does the same with less ado, but only for arrays, none of them
+large (:data:`flambeau.tensor.LARGE`). Calls of elementwise ops know when it will do; the list ``bare`` has it.
 """
 
 from __future__ import annotations
@@ -230,10 +233,14 @@ def over(function: Kernel) -> Any:
 
 
 class Namespace:
-    """The kernels of a device type as attributes: ``xp.add(a, b)``."""
+    """The kernels of a device type as attributes: ``xp.add(a, b)``.
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"there is no op named {name!r}")
+    An object with ``__getattr__`` takes 20 ns longer for every attribute (CPython 3.11), so only type checkers see one.
+    """
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class DeviceType:
@@ -244,6 +251,7 @@ class DeviceType:
         self.plugin = plugin
         self.xp = Namespace()
         self.table: list[Any] = []
+        self.bare: list[Any] = []
         self.origins: dict[str, str] = {}  # by op, in the order of the table
         self.own_kernels: Mapping[str, Kernel] | None = None
         self.names: dict[str, Any] = {}  # what `freeze` found; `publish` puts it into `xp` and `table`
@@ -288,6 +296,7 @@ class DeviceType:
         for name in namespace.keys() - names.keys():
             del namespace[name]
         self.table[:] = [names[name] for name in self.origins]
+        self.bare[:] = [getattr(kernel, "bare", kernel) for kernel in self.table]
 
     def _chosen(self) -> dict[str, tuple[str, Kernel]]:
         """The kernel of the highest priority for each name that somebody offers, with its plugin."""
@@ -477,6 +486,7 @@ def load(target: device) -> device:
             raise RuntimeError(f"device '{target}': there are only {count} devices of the type {target.type!r}")
         target.xp = found.xp
         target.table = found.table
+        target.bare = found.bare
         target.backend = found.backend
     return target
 

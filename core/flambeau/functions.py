@@ -12,11 +12,12 @@ import numpy
 from flambeau import creation, dtypes
 from flambeau.conversion import from_numpy, tensor, transfer
 from flambeau.dtypes import dtype
+from flambeau.forms import Size
 from flambeau.ops import fast_views, spec, subscript
 from flambeau.ops.call import TENSORS
 from flambeau.ops.declare import OPS
 from flambeau.ops.entry import write_out
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = [
     "allclose", "argwhere", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",

@@ -7,8 +7,9 @@ from typing import Any
 
 from flambeau import creation
 from flambeau.dtypes import dtype
+from flambeau.forms import Size
 from flambeau.ops.call import TENSORS
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["as_strided", "as_strided_", "detach", "detach_", "resize_as_"]
 
@@ -74,7 +75,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         grown = creation.zeros(wanted, dtype=self._dtype, device=self._device)
         grown[: flat.numel()].copy_(flat)
         flat = grown
-    self._array = flat[:wanted].reshape(shape)._array
+    self._array, self._form = flat[:wanted].reshape(shape)._array, None
     self._bump_version()
     return self
 
@@ -92,7 +93,7 @@ def in_place_view(name: str, view: Callable[..., Tensor] | None = None) -> Calla
         if self._node is not None and self.is_leaf:
             raise RuntimeError(f"{name}_: a leaf Variable that requires grad is being used in an in-place operation")
         viewed: Tensor = make(self, *args, **kwargs)
-        self._array = viewed._array
+        self._array, self._form = viewed._array, None
         if self._view is not None:
             self._view = viewed._view
         self._node = viewed._node

@@ -12,10 +12,11 @@ from flambeau.conversion import tensor
 from flambeau.creation import empty, linspace
 from flambeau.dtypes import dtype as _DType
 from flambeau.dtypes import int32
+from flambeau.forms import Size
 from flambeau.ops.call import TENSORS
 from flambeau.ops.declare import OPS
 from flambeau.ops.entry import write_out
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = [
     "BFloat16Tensor",

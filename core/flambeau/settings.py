@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from flambeau import dtypes
@@ -47,20 +48,50 @@ def get_num_threads() -> int:
 def worker_threads() -> int:
     """How many threads a kernel written in Python divides large arrays among: quick to ask.
 
-    What :func:`set_num_threads` was given; before, what the environment says, or the number of CPUs.
+    What :func:`set_num_threads` was given; before, as many as a team that was lent has, what the environment says, or
+    the number of CPUs.
     """
     if _threads is not None:
         return _threads
+    if _team is not None:
+        return _team_threads
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(name, "").isdigit():
             return max(1, int(os.environ[name]))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def chosen_threads() -> int | None:
+    """What :func:`set_num_threads` was given, or 1 in a loader's worker; None before, when the libraries choose."""
+    return _threads
+
+
 def keep_to_one_thread() -> None:
-    """Have :func:`worker_threads` say 1 in this process, which is one of several that share the CPUs."""
+    """Choose 1 in this process, which is one of several that share the CPUs."""
     global _threads
     _threads = 1
+
+
+#: Calls a function in this thread and in up to so many less one others at once, and raises what one of them raised.
+Team = Callable[[Callable[[], None], int], None]
+
+_team: Team | None = None
+_team_threads = 1
+
+
+def lend_team(team: Team | None, threads: int = 1) -> None:
+    """Have the kernels written in Python compute on the threads of ``team``, a library's that kernels use besides.
+
+    So the process has one pool of threads. Those of two take the cores from each other: the one's wait for work by
+    spinning, while the other's compute. ``threads`` is how many the library has chosen to use, with the calling one.
+    """
+    global _team, _team_threads
+    _team, _team_threads = team, threads
+
+
+def lent_team() -> Team | None:
+    """What :func:`lend_team` was given."""
+    return _team
 
 
 def set_num_threads(int: int) -> None:

@@ -280,7 +280,8 @@ def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = 
         raise RuntimeError(f"set_: could not set a {self.dtype.name} tensor to a {source.dtype.name} one")
     else:
         found = source.detach() if size is None else _placed(source.detach(), size, stride, storage_offset)
-    self._array, self._device, self._version, self._view = found._array, found._device, found._version, None
+    self._array, self._device, self._version = found._array, found._device, found._version
+    self._form = self._view = None
     return self
 
 

@@ -10,41 +10,20 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy
 
 from flambeau import devices, dtypes
-from flambeau.autograd.grad_mode import state
+from flambeau.autograd.grad_mode import switch
 from flambeau.autograd.node import Leaf, Node, RemovableHandle, Slot, extra_of
 from flambeau.devices import device
 from flambeau.dispatch import load
 from flambeau.dtypes import FLOATING, dtype
+from flambeau.forms import Form, Size, form_of
 
 _new = object.__new__
-
-
-class Size(tuple[int, ...]):
-    """The shape of a tensor (``torch.Size``): a tuple of ints that knows :meth:`numel`."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The number of elements of a tensor of this shape."""
-        return math.prod(self)
-
-    def __repr__(self) -> str:
-        return f"flambeau.Size({list(self)})"
-
-    def __getitem__(self, index: Any) -> Any:
-        found = tuple.__getitem__(self, index)
-        return Size(found) if isinstance(index, slice) else found
-
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]
-        return Size(tuple.__add__(self, tuple(other)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Size, (tuple(self),)
 
 
 class View:
@@ -68,6 +47,7 @@ def wrap(array: Any, dtype: dtype, device: device) -> Tensor:
     """A tensor around a raw array, with no history."""
     tensor = _new(Tensor)
     tensor._array = array
+    tensor._form = None
     tensor._dtype = dtype
     tensor._device = device
     tensor._node = None
@@ -118,11 +98,10 @@ class _recording:
     """Recording switched on: a view's history does not depend on where it is asked for."""
 
     def __enter__(self) -> None:
-        self._before = state.enabled
-        state.enabled = True
+        self._before = switch(True)
 
     def __exit__(self, *error: object) -> None:
-        state.enabled = self._before
+        switch(self._before)
 
 
 class Tensor:
@@ -132,9 +111,10 @@ class Tensor:
     of the default dtype. :func:`flambeau.tensor` is the usual way to make one from data.
     """
 
-    __slots__ = ("__weakref__", "_array", "_device", "_dtype", "_grad", "_node", "_version", "_view")
+    __slots__ = ("__weakref__", "_array", "_device", "_dtype", "_form", "_grad", "_node", "_version", "_view")
 
     _array: Any
+    _form: Form | None  # of `_array`, when it has been asked for
     _dtype: dtype
     _device: device
     _node: Node | Leaf | Slot | None
@@ -165,6 +145,7 @@ class Tensor:
         """A tensor of a subclass that shares the memory of ``data`` and is a leaf."""
         tensor = _new(kind)
         tensor._array = data._array
+        tensor._form = None
         tensor._dtype = data._dtype
         tensor._device = data._device
         tensor._node = None
@@ -180,12 +161,12 @@ class Tensor:
     @property
     def shape(self) -> Size:
         """The sizes of the dimensions."""
-        return Size(self._array.shape)
+        return (self._form or form_of(self)).shape
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of dimension ``dim``."""
         if dim is None:
-            return Size(self._array.shape)
+            return self.shape
         shape = self._array.shape
         if not -len(shape) <= dim < len(shape):
             from flambeau.ops.spec import wrap_dim
@@ -479,7 +460,7 @@ class Tensor:
         if self._node is not None and new._dtype.category < FLOATING:
             raise RuntimeError(f"data: {new._dtype.name} tensors cannot require gradients, and this tensor does")
         self._array, self._dtype, self._device = new._array, new._dtype, new._device
-        self._view = None
+        self._form = self._view = None
 
     def is_shared(self) -> bool:
         """Whether the memory is shared with other processes, by :meth:`share_memory_`."""
@@ -646,9 +627,7 @@ class Tensor:
             create_graph: record the pass itself, for gradients of gradients.
             inputs: accumulate into these tensors only.
         """
-        from flambeau.autograd.engine import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        _engine().backward(self, gradient, retain_graph, create_graph, inputs)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook(grad)`` when the gradient of this tensor is known; what it returns takes the gradient's place."""
@@ -731,6 +710,14 @@ class Tensor:
     def grad_dtype(self) -> dtype:
         """The dtype of the gradient: the tensor's own."""
         return self._dtype
+
+
+@cache
+def _engine() -> Any:
+    """The backward pass, which is made of tensors: it cannot be imported before them."""
+    from flambeau.autograd import engine
+
+    return engine
 
 
 def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bool) -> Any:

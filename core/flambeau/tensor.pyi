@@ -15,20 +15,23 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 import numpy
 from flambeau import devices, dtypes
-from flambeau.autograd.grad_mode import state
+from flambeau.autograd.grad_mode import switch
 from flambeau.autograd.node import Leaf, Node, RemovableHandle, Slot, extra_of
 from flambeau.devices import device
 from flambeau.dispatch import load
 from flambeau.dtypes import FLOATING, dtype
+from flambeau.forms import Form, Size, form_of
 
 _Number = _int | _float | _complex
 _numpy = numpy
 _type = type
 class Tensor:
     _array: Any
+    _form: Form | None
     _dtype: _DType
     _device: _Device
     _node: Node | Leaf | Slot | None
@@ -1295,12 +1298,6 @@ class Tensor:
     def zero_(self) -> Tensor:
         """Fill ``input`` with 0, in place."""
 _new = object.__new__
-class Size(tuple[int, ...]):
-    def numel(self) -> int: ...
-    def __repr__(self) -> str: ...
-    def __getitem__(self, index: Any) -> Any: ...
-    def __add__(self, other: Any) -> Size: ...
-    def __reduce__(self) -> tuple[Any, ...]: ...
 class View:
     base: Tensor
     steps: tuple[Any, ...]
@@ -1313,4 +1310,6 @@ def examined(tensor: Tensor, look: Callable[..., Any], *args: Any) -> Any: ...
 class _recording:
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...
+@cache
+def _engine() -> Any: ...
 def _rebuild(cls: Any, host: Any, dtype: dtype, where: device, requires_grad: bool) -> Any: ...

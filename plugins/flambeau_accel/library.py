@@ -49,6 +49,7 @@ _SIGNATURES = {
     "dnnl_stream_wait": (c_void_p,),
     "dnnl_memory_desc_create_with_strides": (_Out, c_int, _DimsIn, c_int, _DimsIn),
     "dnnl_memory_desc_create_with_tag": (_Out, c_int, _DimsIn, c_int, c_int),
+    "dnnl_memory_desc_create_submemory": (_Out, c_void_p, _DimsIn, _DimsIn),
     "dnnl_memory_desc_destroy": (c_void_p,),
     "dnnl_memory_create": (_Out, c_void_p, c_void_p, c_void_p),
     "dnnl_memory_set_data_handle": (c_void_p, c_void_p),
@@ -67,6 +68,15 @@ _SIGNATURES = {
     "dnnl_convolution_backward_weights_primitive_desc_create": (
         _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p, *_GEOMETRY, c_void_p, c_void_p,
     ),
+    "dnnl_post_ops_create": (_Out,),
+    "dnnl_post_ops_append_eltwise": (c_void_p, c_int, c_float, c_float),
+    "dnnl_post_ops_append_binary": (c_void_p, c_int, c_void_p),
+    "dnnl_post_ops_destroy": (c_void_p,),
+    "dnnl_primitive_attr_create": (_Out,),
+    "dnnl_primitive_attr_set_post_ops": (c_void_p, c_void_p),
+    "dnnl_primitive_attr_destroy": (c_void_p,),
+    "dnnl_binary_primitive_desc_create": (_Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p),
+    "dnnl_reduction_primitive_desc_create": (_Out, c_void_p, c_int, c_void_p, c_void_p, c_float, c_float, c_void_p),
     "dnnl_matmul_primitive_desc_create": (_Out, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p),
     "dnnl_pooling_forward_primitive_desc_create": (
         _Out, c_void_p, c_int, c_int, c_void_p, c_void_p, _DimsIn, *_GEOMETRY, c_void_p,
@@ -88,12 +98,6 @@ _SIGNATURES = {
     ),
     "dnnl_layer_normalization_backward_primitive_desc_create": (
         _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_float, c_uint, c_void_p, c_void_p,
-    ),
-    "dnnl_batch_normalization_forward_primitive_desc_create": (
-        _Out, c_void_p, c_int, c_void_p, c_void_p, c_float, c_uint, c_void_p,
-    ),
-    "dnnl_batch_normalization_backward_primitive_desc_create": (
-        _Out, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_float, c_uint, c_void_p, c_void_p,
     ),
 }  # fmt: skip
 
@@ -149,3 +153,13 @@ def load() -> ctypes.CDLL:
         return library
     reasons = "; ".join(errors) or "it is not installed"
     raise ImportError(f"flambeau_accel: oneDNN cannot be used: {reasons}. pip install 'flambeau[accel]' brings it")
+
+
+def set_threads(number: int) -> None:
+    """Have oneDNN compute on so many threads when the calling thread calls it.
+
+    Nothing happens where its threads are another runtime's than OpenMP's.
+    """
+    setter = getattr(load(), "omp_set_num_threads", None)  # of the library that oneDNN is linked with
+    if setter is not None:
+        setter(number)

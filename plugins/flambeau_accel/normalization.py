@@ -1,4 +1,4 @@
-"""Layer and batch normalization, with their gradients.
+"""Layer normalization, with its gradient.
 
 oneDNN's statistics are the mean and the variance; the ops give the mean and ``1 / sqrt(variance + eps)``.
 """
@@ -20,7 +20,6 @@ from flambeau_accel.primitive import (
     DIFF_SHIFT,
     DIFF_SRC,
     DST,
-    FORWARD_INFERENCE,
     FORWARD_TRAINING,
     MEAN,
     SCALE,
@@ -43,15 +42,11 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 #: Elements from which on oneDNN is faster than NumPy.
 WORTHWHILE = 4096
 
-#: Elements a sample and channel from which on NumPy, a few channels at a time, is faster than oneDNN, which goes to the
-#: memory for each of its passes.
-LARGE_PLANE = 1024
-
 #: The only dtype served: with bfloat16 the statistics would have another than the input.
 FLOAT = numpy.dtype(numpy.float32)
 
 # `dnnl_normalization_flags_t`.
-GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT = 1, 2, 4
+USE_SCALE, USE_SHIFT = 2, 4
 
 
 def _served(input: Array, *others: Array | None) -> bool:
@@ -77,9 +72,6 @@ def _rstd(variance: Array, eps: float) -> Array:
 def _variance(rstd: Array) -> Array:
     """What ``eps`` 0 makes the same ``rstd`` of."""
     return numpy.reciprocal(numpy.square(contiguous(rstd)))
-
-
-# -- layer -----------------------------------------------------------------------------------------------------------
 
 
 def native_layer_norm(
@@ -175,139 +167,17 @@ def _layer_backward_plan(rows: int, width: int, flags: int, runtime: Runtime) ->
     inputs = {SRC: source, DIFF_DST: g, MEAN: mean, VARIANCE: variance}
     if flags & USE_SHIFT:
         inputs[SHIFT] = mean  # asked for, and not read
-    _add_backward(plan, Primitive(runtime, description), inputs, target, width, flags)
-    return plan
-
-
-def _add_backward(
-    plan: Plan, primitive: Primitive, inputs: dict[int, Operand], target: Operand, width: int, flags: int
-) -> None:
-    """Add a backward pass, its operands after those given: the scale, and the gradients of scale and shift."""
     outputs = {DIFF_SRC: target}
     if flags & USE_SCALE:
         inputs[SCALE] = plan.operand((width,), FLOAT)
         outputs[DIFF_SCALE] = plan.operand((width,), FLOAT)
     if flags & USE_SHIFT:
         outputs[DIFF_SHIFT] = plan.operand((width,), FLOAT)
-    plan.add(primitive, inputs, outputs)
-
-
-# -- batch -----------------------------------------------------------------------------------------------------------
-
-
-def native_batch_norm(
-    fallback: Kernel,
-    input: Array,
-    weight: Array | None,
-    bias: Array | None,
-    running_mean: Array | None,
-    running_var: Array | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> tuple[Array, Array, Array]:
-    """``(x - mean) * rstd * weight + bias`` for each channel (dimension 1), the mean and the rstd, each (C,).
-
-    In training, ``running_mean`` and ``running_var`` are moved, in place, by ``momentum`` towards the statistics.
-    """
-    if not _served(input, weight, bias, running_mean, running_var) or not _has_small_planes(input.shape):
-        return fallback(input, weight, bias, running_mean, running_var, training, momentum, eps)
-    input = contiguous(input)
-    samples, channels = input.shape[:2]
-    shape = samples, channels, input.size // (samples * channels)
-    out = numpy.empty(input.shape, FLOAT)
-    if training:
-        mean, variance = numpy.empty(channels, FLOAT), numpy.empty(channels, FLOAT)
-    else:
-        mean, variance = running_mean.copy(), running_var.copy()  # type: ignore[union-attr]
-    flags = _flags(weight, bias) | GLOBAL_STATISTICS * (not training)
-    key = "batch norm", shape, eps, flags
-    plan = plan_for(key, partial(_batch_plan, shape, eps, flags))
-    plan.run(input, out, mean, variance, *[_flat(a) for a in (weight, bias) if a is not None])
-    if training:
-        count = shape[0] * shape[2]
-        _move(running_mean, mean, momentum)
-        _move(running_var, variance * (count / max(count - 1, 1)), momentum)
-    return out, mean, _rstd(variance, eps)
-
-
-def _has_small_planes(shape: tuple[int, ...]) -> bool:
-    """Whether a channel of (N, C, ...) has more than one element, and each sample's part of it is small."""
-    plane = prod(shape[2:])
-    return shape[0] * plane > 1 and plane < LARGE_PLANE
-
-
-def _move(running: Array | None, value: Array, momentum: float) -> None:
-    if running is not None:
-        numpy.multiply(running, 1 - momentum, running)
-        running += value * momentum
-
-
-def _batch_description(runtime: Runtime, source: Operand, target: Operand, eps: float, flags: int) -> Any:
-    kind = FORWARD_INFERENCE if flags & GLOBAL_STATISTICS else FORWARD_TRAINING
-    return made(
-        runtime.lib.dnnl_batch_normalization_forward_primitive_desc_create,
-        runtime.engine, kind, source.layout.handle, target.layout.handle, eps, flags, None,
-    )  # fmt: skip
-
-
-def _batch_plan(shape: tuple[int, ...], eps: float, flags: int, runtime: Runtime) -> Plan:
-    plan = Plan(runtime)
-    source, target = plan.operand(shape, FLOAT), plan.operand(shape, FLOAT)
-    statistics = {number: plan.operand(shape[1:2], FLOAT) for number in (MEAN, VARIANCE)}
-    inputs, outputs = {SRC: source, **_affine(plan, shape[1], flags)}, {DST: target}
-    (inputs if flags & GLOBAL_STATISTICS else outputs).update(statistics)
-    plan.add(Primitive(runtime, _batch_description(runtime, source, target, eps, flags)), inputs, outputs)
-    return plan
-
-
-def native_batch_norm_backward(
-    fallback: Kernel,
-    g: Array,
-    input: Array,
-    weight: Array | None,
-    save_mean: Array,
-    save_rstd: Array,
-    training: bool,
-    needs: tuple[bool, bool, bool],
-) -> Gradients:
-    """The cotangents of input, weight and bias, each None where it is not needed."""
-    if not needs[0] or not _served(input, g, weight) or not _has_small_planes(input.shape):
-        return fallback(g, input, weight, save_mean, save_rstd, training, needs)
-    g, input = contiguous(g), contiguous(input)
-    samples, channels = input.shape[:2]
-    shape = samples, channels, input.size // (samples * channels)
-    flags = USE_SCALE * (weight is not None) | USE_SHIFT * needs[2] | GLOBAL_STATISTICS * (not training)
-    gi = numpy.empty(input.shape, FLOAT)
-    gw = numpy.empty(channels, FLOAT) if weight is not None else None
-    gb = numpy.empty(channels, FLOAT) if needs[2] else None
-    arrays = [input, g, _flat(save_mean), _variance(save_rstd), gi]
-    arrays += [a for a in (None if weight is None else _flat(weight), gw, gb) if a is not None]
-    key = "batch norm backward", shape, flags
-    plan_for(key, partial(_batch_backward_plan, shape, flags)).run(*arrays)
-    return gi, gw if needs[1] else None, gb
-
-
-def _batch_backward_plan(shape: tuple[int, ...], flags: int, runtime: Runtime) -> Plan:
-    plan = Plan(runtime)
-    source, g = plan.operand(shape, FLOAT), plan.operand(shape, FLOAT)
-    mean, variance = plan.operand(shape[1:2], FLOAT), plan.operand(shape[1:2], FLOAT)
-    target = plan.operand(shape, FLOAT)
-    hint = Primitive(runtime, _batch_description(runtime, source, target, 0.0, flags & ~GLOBAL_STATISTICS))
-    affine = flags & (USE_SCALE | USE_SHIFT)
-    description = made(
-        runtime.lib.dnnl_batch_normalization_backward_primitive_desc_create,
-        runtime.engine, BACKWARD if affine else BACKWARD_DATA, target.layout.handle, g.layout.handle,
-        source.layout.handle, 0.0, flags, hint.description, None,
-    )  # fmt: skip
-    inputs = {SRC: source, DIFF_DST: g, MEAN: mean, VARIANCE: variance}
-    _add_backward(plan, Primitive(runtime, description), inputs, target, shape[1], flags)
+    plan.add(Primitive(runtime, description), inputs, outputs)
     return plan
 
 
 KERNELS: dict[str, Kernel] = {
     "native_layer_norm": native_layer_norm,
     "native_layer_norm_backward": native_layer_norm_backward,
-    "native_batch_norm": native_batch_norm,
-    "native_batch_norm_backward": native_batch_norm_backward,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.hookspec import hookimpl
 
-THEMES = ("activation", "convolution", "matmul", "normalization", "pooling")
+THEMES = ("activation", "batch_normalization", "convolution", "matmul", "normalization", "pooling")
 
 PRIORITY = 50
 
@@ -17,16 +17,18 @@ PRIORITY = 50
 def flambeau_kernels(device_type: str) -> list[tuple[int, Mapping[str, Callable[..., Any]]]]:
     """The kernels, each over the one that it takes the place of; none where oneDNN is not installed.
 
-    From then on freed memory is kept (:mod:`flambeau_accel.memory`).
+    From then on freed memory is kept (:mod:`flambeau_accel.memory`), and kernels written in Python compute on OpenMP's
+    threads (:mod:`flambeau_accel.team`).
     """
     if device_type != "cpu":
         return []
-    from flambeau_accel import library, memory
+    from flambeau_accel import library, memory, team
 
     if not library.is_installed():
         return []
     library.load()
     memory.keep()
+    team.lend()
     from flambeau.dispatch import over
 
     kernels: dict[str, Callable[..., Any]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 
 from flambeau.ops.convolution import output_size
+from flambeau_accel.chain import channel_sums
 from flambeau_accel.primitive import (
     DST,
     FORWARD_TRAINING,
@@ -50,10 +51,12 @@ def max_pool(
         return fallback(input, *window, ceil_mode)
     shape = input.shape[2:]
     counts = tuple([output_size(*entry) for entry in zip(shape, *window, strict=True)])
-    # oneDNN passes over NaN and makes the lowest finite number of minus infinity: the sum of the input tells.
-    if min(counts) < 1 or not isfinite(numpy.add.reduce(input, None)):
+    if min(counts) < 1:
         return fallback(input, *window, ceil_mode)
     input = contiguous(input)
+    # oneDNN passes over NaN and makes the lowest finite number of minus infinity: the sums of the input tell.
+    if not isfinite(channel_sums(input, (*input.shape[:2], prod(shape))).sum()):
+        return fallback(input, *window, ceil_mode)
     out = numpy.empty((*input.shape[:2], *counts), input.dtype)
     which = numpy.empty(out.shape, numpy.uint8)
     key = "max pool", input.shape, window

@@ -7,15 +7,18 @@ then reorders it first, into memory that all plans of a thread share, since noth
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import byref, c_void_p
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy
 
-from flambeau_accel.library import Dims, ExecArg, load
+from flambeau.settings import chosen_threads
+from flambeau_accel.library import Dims, ExecArg, load, set_threads
 
 Array = Any
 Size = tuple[int, ...]
@@ -100,16 +103,50 @@ class Runtime:
 class _Local(threading.local):
     """A thread's own runtime and plans: the memory objects in a plan are pointed at the arrays of one call."""
 
+    #: For how many threads ``plans`` are made, None for as many as OpenMP chooses.
+    threads: int | None = None
+    #: Whether the thread computes as one of a team, so that what it calls has no others.
+    is_in_team = False
+    #: Whether the thread has come out of a fork, where those that OpenMP keeps for it are gone.
+    is_forked = False
+
+    def __init__(self) -> None:
+        self.plans: dict[Any, Plan] = {}
+        self.plans_by_threads: dict[int | None, dict[Any, Plan]] = {None: self.plans}
+
     @cached_property
     def runtime(self) -> Runtime:
         return Runtime()
 
-    @cached_property
-    def plans(self) -> dict[Any, Plan]:
-        return {}
+    def take_threads(self, number: int | None) -> None:
+        """Go on with so many threads."""
+        self.threads = number
+        self.plans = self.plans_by_threads.setdefault(number, {})
+        if number is not None:
+            set_threads(1 if self.is_forked else number)
+
+    def leave_parent(self) -> None:
+        """Go on with this thread alone: the first call on several would wait for the parent's for ever."""
+        self.is_forked = True
+        self.plans_by_threads.clear()
+        self.take_threads(1)
 
 
 _local = _Local()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _local.leave_parent())
+
+
+@contextmanager
+def in_team() -> Iterator[None]:
+    """The calling thread computes as one of OpenMP's team: what it calls is computed in this thread alone."""
+    before, _local.is_in_team = _local.is_in_team, True
+    try:
+        yield
+    finally:
+        _local.is_in_team = before
+
 
 Built = TypeVar("Built", bound="Plan")
 
@@ -119,6 +156,9 @@ MAX_PLANS = 1024
 
 def plan_for(key: Any, build: Callable[[Runtime], Built]) -> Built:
     """The calling thread's plan for a key, which says all that the plan depends on."""
+    number = 1 if _local.is_in_team else chosen_threads()
+    if number != _local.threads:
+        _local.take_threads(number)
     plans: dict[Any, Any] = _local.plans
     plan: Built | None = plans.get(key)
     if plan is None:
@@ -139,12 +179,21 @@ class Layout:
     @classmethod
     def of(cls, runtime: Runtime, shape: Sequence[int], dtype: Any, strides: Sequence[int] | None = None) -> Layout:
         """The layout with these strides, in elements; without them, whichever is best."""
-        kind = DATA_TYPES[dtype]
         if strides is None:
-            make, order = runtime.lib.dnnl_memory_desc_create_with_tag, ANY_LAYOUT
-        else:
-            make, order = runtime.lib.dnnl_memory_desc_create_with_strides, dims(strides)
-        return cls(runtime, made(make, len(shape), dims(shape), kind, order))
+            return cls.tagged(runtime, shape, dtype, ANY_LAYOUT)
+        make = runtime.lib.dnnl_memory_desc_create_with_strides
+        return cls(runtime, made(make, len(shape), dims(shape), DATA_TYPES[dtype], dims(strides)))
+
+    @classmethod
+    def tagged(cls, runtime: Runtime, shape: Sequence[int], dtype: Any, tag: int) -> Layout:
+        """One of the layouts that have a name (``dnnl_format_tag_t``)."""
+        make = runtime.lib.dnnl_memory_desc_create_with_tag
+        return cls(runtime, made(make, len(shape), dims(shape), DATA_TYPES[dtype], tag))
+
+    def within(self, shape: Sequence[int]) -> Layout:
+        """The layout of what has ``shape`` at the beginning of memory with this one."""
+        make, start = self.runtime.lib.dnnl_memory_desc_create_submemory, (0,) * len(shape)
+        return Layout(self.runtime, made(make, self.handle, dims(shape), dims(start)))
 
     @property
     def size(self) -> int:
@@ -181,6 +230,16 @@ class Primitive:
         self.runtime.lib.dnnl_primitive_desc_destroy(self.description)
 
 
+# Where an array object has the pointer to its elements: right behind what every object has (``PyArrayObject``). To read
+# it there takes 0.2 us, __array_interface__ and array.ctypes 1 us each, and a call has three or four arrays.
+_POINTER = object.__basicsize__
+
+
+def address(array: Array) -> int:
+    """Where an array's elements begin; :meth:`Plan.run` has the same in place."""
+    return c_void_p.from_address(id(array) + _POINTER).value or 0
+
+
 class Plan:
     """Primitives in a row, for arrays of certain shapes and strides.
 
@@ -189,9 +248,11 @@ class Plan:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.memories: list[c_void_p] = []
         self.operands: list[c_void_p] = []
+        self.parts: list[tuple[c_void_p, int, int]] = []  # memory within an operand: the operand's number, the offset
         self.steps: list[tuple[c_void_p, int, Any]] = []
-        self.inner: list[tuple[c_void_p, int]] = []  # memory in the thread's scratch, and its place there
+        self.inners: list[tuple[c_void_p, int]] = []  # memory in the thread's scratch, and its place there
         self.inner_size = 0
         self.scratch_at = 0
         self.kept: list[Any] = []
@@ -201,15 +262,39 @@ class Plan:
 
     def operand(self, shape: Sequence[int], dtype: Any, strides: Sequence[int] | None = None) -> Operand:
         """An array of the caller, contiguous unless it has strides."""
-        layout = Layout.of(self.runtime, shape, dtype, row_major(shape) if strides is None else strides)
-        memory = self._memory(layout)
-        self.operands.append(memory)
-        return Operand(layout, memory)
+        return self.operand_like(
+            Layout.of(self.runtime, shape, dtype, row_major(shape) if strides is None else strides)
+        )
 
     def operand_like(self, layout: Layout) -> Operand:
         """An array of the caller, in a layout that a primitive has chosen."""
         memory = self._memory(layout)
         self.operands.append(memory)
+        return Operand(layout, memory)
+
+    def part(self, operand: Operand, layout: Layout, offset: int) -> Operand:
+        """A part of the caller's array, ``offset`` bytes from its start."""
+        memory = self._memory(layout)
+        self.parts.append((memory, self.operands.index(operand.memory), offset))
+        return Operand(layout, memory)
+
+    def inner(self, layout: Layout, at: int | None = None) -> Operand:
+        """Memory that lives for a call: new, or ``at`` an offset that :meth:`room` gave."""
+        memory = self._memory(layout)
+        self.inners.append((memory, self.room(layout.size) if at is None else at))
+        return Operand(layout, memory)
+
+    def room(self, size: int) -> int:
+        """The offset of so many bytes in the memory that lives for a call."""
+        start = self.inner_size
+        self.inner_size += (size + 63) // 64 * 64
+        return start
+
+    def constant(self, layout: Layout, array: Array) -> Operand:
+        """An array that stays the same, in ``layout``."""
+        memory = self._memory(layout)
+        self._set(memory, array.ctypes.data)
+        self.kept.append(array)
         return Operand(layout, memory)
 
     def add(self, primitive: Primitive, inputs: dict[int, Operand], outputs: dict[int, Operand]) -> None:
@@ -221,16 +306,16 @@ class Plan:
             if wanted == operand.layout:
                 given[number] = operand.memory
             else:
-                given[number] = self._inner(wanted)
+                given[number] = self.inner(wanted).memory
                 self._reorder(operand.layout, operand.memory, wanted, given[number])
         for number, operand in outputs.items():
             wanted = primitive.layout(number) if number in _QUERIES else operand.layout
             if wanted == operand.layout:
                 given[number] = operand.memory
             else:
-                given[number] = self._inner(wanted)
+                given[number] = self.inner(wanted).memory
                 later.append((wanted, given[number], operand))
-        self._step(primitive, given)
+        self.step(primitive, given)
         for wanted, memory, operand in later:
             self._reorder(wanted, memory, operand.layout, operand.memory)
 
@@ -238,15 +323,23 @@ class Plan:
         """Copy an operand into another's layout."""
         self._reorder(source.layout, source.memory, target.layout, target.memory)
 
+    def step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
+        """Run a primitive as it is, its arguments by their numbers."""
+        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
+        self.steps.append((primitive.handle, len(arguments), packed))
+        self.kept.append(primitive)
+
     def run(self, *arrays: Array) -> None:
         """Compute. The arrays have the shapes, strides and dtypes of the operands."""
-        put = self._set
+        put, at = self._set, c_void_p.from_address
         for memory, array in zip(self.operands, arrays, strict=True):
-            put(memory, array.__array_interface__["data"][0])  # a third of the time of array.ctypes.data
+            put(memory, at(id(array) + _POINTER).value)
+        for memory, number, offset in self.parts:
+            put(memory, address(arrays[number]) + offset)
         if self.inner_size:
             start = self.runtime.reserve(self.inner_size)
             if start != self.scratch_at:
-                for memory, offset in self.inner:
+                for memory, offset in self.inners:
                     put(memory, start + offset)
                 self.scratch_at = start
         stream = self.runtime.stream
@@ -257,12 +350,8 @@ class Plan:
                 check(status, "dnnl_primitive_execute")
 
     def _memory(self, layout: Layout) -> c_void_p:
-        return made(self.runtime.lib.dnnl_memory_create, layout.handle, self.runtime.engine, None)
-
-    def _inner(self, layout: Layout) -> c_void_p:
-        memory = self._memory(layout)
-        self.inner.append((memory, self.inner_size))
-        self.inner_size += (layout.size + 63) // 64 * 64
+        memory = made(self.runtime.lib.dnnl_memory_create, layout.handle, self.runtime.engine, None)
+        self.memories.append(memory)
         return memory
 
     def _reorder(self, source: Layout, given: c_void_p, target: Layout, result: c_void_p) -> None:
@@ -271,15 +360,10 @@ class Plan:
             runtime.lib.dnnl_reorder_primitive_desc_create,
             source.handle, runtime.engine, target.handle, runtime.engine, None,
         )  # fmt: skip
-        self._step(Primitive(runtime, description), {SRC: given, DST: result})
-
-    def _step(self, primitive: Primitive, arguments: dict[int, c_void_p]) -> None:
-        packed = (ExecArg * len(arguments))(*[ExecArg(number, memory.value) for number, memory in arguments.items()])
-        self.steps.append((primitive.handle, len(arguments), packed))
-        self.kept.append(primitive)
+        self.step(Primitive(runtime, description), {SRC: given, DST: result})
 
     def __del__(self) -> None:
-        for memory in [*self.operands, *[memory for memory, _ in self.inner]]:
+        for memory in self.memories:
             self.runtime.lib.dnnl_memory_destroy(memory)
 
 

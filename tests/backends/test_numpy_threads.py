@@ -242,7 +242,7 @@ def test_the_kit_holds_with_small_arrays_in_parts(tmp_path: Path) -> None:
         "from flambeau_numpy import activation, blocks, dropout, elementwise, pointwise, threads\n"
         "for module in (activation, pointwise, threads):\n    module.PARALLEL = 2\n"
         "for module in (activation, blocks, dropout, elementwise, pointwise):\n    module.BLOCK = 3\n"
-        "blocks.ROW_BLOCK = 3\n"
+        "activation.LARGE = elementwise.LARGE = 2\nblocks.ROW_BLOCK = elementwise._PIECE = 3\n"
     )
     names = ["softplus", "lgamma", "igamma", "masked_fill", "isclose", "nan_to_num", "lerp", "addcmul", "hardtanh",
              "celu", "where", "relu", "sigmoid", "softmax", "batch_norm", "dropout"]  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy
 import pytest
@@ -13,6 +15,7 @@ pytest.importorskip("pyopencl")
 import flambeau
 from flambeau.nn import functional as F
 from flambeau.ops.call import TENSORS
+from flambeau_opencl import clblast, tiled
 from flambeau_opencl.backend import OpenCLBackend
 from flambeau_opencl.maps import run
 from flambeau_opencl.runtime import runtime
@@ -174,6 +177,51 @@ def test_kernels_for_gpus_agree_with_the_cpu(function: Callable, shapes: list) -
         _gradients(function, *shapes, device=OPENCL), _gradients(function, *shapes, device="cpu"), strict=True
     ):
         numpy.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+_PRODUCTS = [
+    ((33, 70), (70, 90), ""), ((70, 33), (70, 90), "left"), ((33, 70), (90, 70), "right"), ((1, 5), (5, 1), ""),
+    ((2, 3, 9, 7), (2, 3, 7, 5), ""), ((3, 7, 9), (3, 7, 5), "left"), ((2, 3, 9, 7), (3, 5, 7), "right"),
+    ((3, 0), (0, 4), ""),
+]  # fmt: skip
+
+
+def _check_products(kind: str) -> None:
+    for shape, other_shape, turned in _PRODUCTS:
+        a, b = normal(*shape).astype(kind), normal(*other_shape, seed=1).astype(kind)
+        left, right = made(a), made(b)
+        if turned == "left":
+            left, a = left.mT, a.swapaxes(-1, -2)
+        if turned == "right":
+            right, b = right.mT, b.swapaxes(-1, -2)
+        numpy.testing.assert_allclose((left @ right).cpu().numpy(), a @ b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.usefixtures("as_gpu")
+def test_products_of_clblast(kind: str) -> None:
+    if clblast._function(getattr(flambeau, kind)) is None:
+        pytest.skip("the system has no CLBlast")
+    _check_products(kind)
+
+
+@pytest.mark.usefixtures("as_gpu")
+def test_tiles_are_tried_once_for_each_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(clblast, "_function", lambda kind: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tiled, "TRIALS", ((64, 64, 32), (16, 16, 32)))
+    monkeypatch.setattr(tiled, "CANDIDATES", (tiled.Tile(8, 8, 2, 4, 16), tiled.Tile(32, 1024, 1, 1, 16)))
+    monkeypatch.setattr(tiled, "WORTHWHILE", 0)
+    _check_products("float32")
+    file = tmp_path / "flambeau" / "opencl_tiles.json"
+    (kept,) = json.loads(file.read_text()).values()
+    assert kept == [[8, 8, 2, 4, 16]] * 2  # the other has more work-items than a group may have
+
+    for content in (file.read_text().replace("4", "2"), "no JSON", '{"other": 1}'):
+        file.write_text(content)
+        runtime(None).kernels.clear()
+        _check_products("float32")
+    assert json.loads(file.read_text())["other"] == 1
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])

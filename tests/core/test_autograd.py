@@ -628,3 +628,35 @@ def test_gradcheck_finds_a_wrong_gradient():
     assert autograd.gradcheck(lambda t: (t * t).sin(), (x,))
     assert autograd.gradgradcheck(lambda t: (t * t).sin(), (x,))
     assert not autograd.gradcheck(Wrong.apply, (x,), raise_exception=False)
+
+
+class Doubled(flambeau.autograd.Function):
+    """Its gradient is a new array, of which only the address is kept."""
+
+    made: list[int] = []
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        gradient = g * 2
+        Doubled.made.append(gradient.data_ptr())
+        return gradient
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_gradient_that_nobody_else_holds_is_not_copied(hooked):
+    x = flambeau.randn(4, requires_grad=True)
+    if hooked:
+        x.register_post_accumulate_grad_hook(lambda tensor: None)
+    Doubled.apply(x).sum().backward()
+    assert x.grad.data_ptr() == Doubled.made.pop()
+
+
+def test_leaves_that_are_given_one_array_get_gradients_of_their_own():
+    x, y = flambeau.randn(4, requires_grad=True), flambeau.randn(4, requires_grad=True)
+    cotangent = flambeau.ones(4)
+    (x + y).backward(cotangent)
+    assert len({x.grad.data_ptr(), y.grad.data_ptr(), cotangent.data_ptr()}) == 3

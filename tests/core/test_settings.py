@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 import flambeau
+from flambeau import settings
 
 
 def test_number_of_threads_is_really_set() -> None:
@@ -24,11 +25,27 @@ def test_number_of_threads_is_really_set() -> None:
 def test_without_threadpoolctl_the_call_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flambeau.settings._pools", lambda: None)
     monkeypatch.setattr("flambeau.settings._threads", None)
+    monkeypatch.setattr("flambeau.settings._team", None)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     assert flambeau.get_num_threads() == 3
     with pytest.warns(UserWarning, match="keep their threads, for to change these needs the package threadpoolctl"):
         flambeau.set_num_threads(2)
     assert flambeau.get_num_threads() == 2
+
+
+def test_a_team_that_is_lent_says_how_many_threads_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_threads", None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    before = settings.lent_team(), settings._team_threads
+    team = lambda work, threads: work()
+    try:
+        settings.lend_team(team, 5)
+        assert settings.lent_team() is team
+        assert settings.worker_threads() == 5
+        settings.lend_team(None)
+        assert settings.worker_threads() == 3
+    finally:
+        settings.lend_team(*before)
 
 
 def test_matmul_precision() -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy
@@ -86,6 +87,114 @@ def test_training_with_any_number_of_threads(tmp_path: Path) -> None:
         scale = numpy.abs(one).max()
         numpy.testing.assert_allclose(two, one, 0, 1e-4 * scale)
         numpy.testing.assert_allclose(four, one, 0, 1e-4 * scale)
+
+
+_FORK = """
+import os, signal, flambeau
+
+a, x, w = flambeau.randn(256, 256), flambeau.randn(2, 8, 32, 32), flambeau.randn(8, 8, 3, 3)
+compute = lambda: [(a @ a).numpy(), flambeau.nn.functional.conv2d(x, w).numpy(), x.softmax(1).numpy()]
+before = compute()
+if os.fork() == 0:
+    signal.alarm(20)  # a process that waits for threads which are not there ends so
+    assert all(abs(one - other).max() < 1e-3 for one, other in zip(before, compute()))
+    os._exit(17)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_computes_though_the_threads_of_its_parent_are_gone() -> None:
+    environment = {**_environment(), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "17", done.stderr
+
+
+_TEAM = """
+import os, threading, time
+import numpy, flambeau
+from flambeau import settings
+from flambeau_numpy.threads import PARALLEL, over_parts
+
+xp = flambeau.ones(1).device.xp
+assert settings.lent_team() is not None
+
+def parts(rows=8):
+    times, seen = numpy.zeros(rows, int), set()
+    def work(part):
+        times[part] += 1
+        seen.add(threading.get_ident())
+        time.sleep(0.01)
+    over_parts(work, rows, 1, PARALLEL)
+    assert (times == 1).all()
+    return seen
+
+assert len(parts()) == 2
+a = numpy.random.default_rng(0).random((4, 256, 256), numpy.float32)
+products, whole = numpy.empty_like(a), xp.matmul(a, a)
+def multiply(part):  # a kernel of oneDNN's in a thread of the team
+    products[part] = xp.matmul(a[part], a[part])
+over_parts(multiply, 4, 1, PARALLEL)
+numpy.testing.assert_allclose(products, whole, 1e-5)
+numpy.testing.assert_array_equal(xp.matmul(a, a), whole)
+
+caller = threading.get_ident()
+def refuse(part):
+    time.sleep(0.01)
+    if threading.get_ident() != caller:
+        raise ValueError("elsewhere")
+try:
+    over_parts(refuse, 8, 1, PARALLEL)
+except ValueError as error:
+    assert str(error) == "elsewhere"
+else:
+    raise AssertionError("nothing was raised")
+
+threads = [threading.Thread(target=parts) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+if os.fork() == 0:
+    assert settings.lent_team() is None
+    parts()
+    os._exit(17)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 17
+assert len(parts()) == 2
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp is Linux's")
+def test_kernels_in_python_compute_on_the_threads_of_onednn() -> None:
+    environment = {**_environment(), "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", _TEAM], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.strip() == "done", done.stderr
+
+
+def test_the_number_of_threads_is_that_of_set_num_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each thread that computes, and for what has been computed before."""
+    count = getattr(library.load(), "omp_get_max_threads", None)
+    if count is None:
+        pytest.skip("this oneDNN has no OpenMP")
+    x = flambeau.randn(128, 128)
+    before = count()
+    try:
+        for number in (2, 1, 3):
+            monkeypatch.setattr(flambeau.settings, "_threads", number)
+            counts = []
+
+            def compute(counts: list[int] = counts) -> None:
+                x @ x
+                counts.append(count())
+
+            thread = threading.Thread(target=compute)
+            thread.start()
+            thread.join()
+            compute()
+            assert counts == [number, number]
+    finally:
+        library.set_threads(before)
 
 
 _FAULTS = """

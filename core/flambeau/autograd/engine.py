@@ -14,10 +14,11 @@ from heapq import heappop, heappush
 from importlib import import_module
 from typing import Any
 
-from flambeau.autograd.grad_mode import state
-from flambeau.autograd.node import ATTRIBUTE, INPUT, OUTPUT, Leaf, Node, Slot, anomaly, watched_leaves
+from flambeau.autograd.grad_mode import switch
+from flambeau.autograd.node import Leaf, Node, Slot, anomaly, watched_leaves
+from flambeau.autograd.plain import run_plain
+from flambeau.autograd.saved import as_tensors, modified, restored, tell_forward
 from flambeau.autograd.walk import leading_to, oldest_uses
-from flambeau.dtypes import FLOATING
 from flambeau.ops.call import TENSORS
 from flambeau.tensor import Tensor, refresh, wrap
 
@@ -52,7 +53,8 @@ def backward(
         targets = {_target("backward", tensor): tensor for tensor in wanted}
     keep = create_graph if retain_graph is None else retain_graph
     found = _run(roots, cotangents, keep, create_graph, targets, create_graph, accumulates=True)
-    for target, gradient in found.items():
+    for target in list(found):
+        gradient = found.pop(target)
         tensor = target.tensor() if type(target) is Leaf else targets[target] if targets else None
         if tensor is not None:
             _accumulate(tensor, target, gradient, create_graph)
@@ -193,12 +195,11 @@ def _run(
     Gradients are raw arrays, or ``tensors``, which ``create_graph`` records. With ``accumulates``, leaves with hooks
     have theirs in ``.grad`` already and are left out.
     """
-    before = state.enabled
-    state.enabled = create_graph
+    before = switch(bool(create_graph))
     try:
         return _Pass(retain_graph, tensors, targets, roots, accumulates).run(roots, cotangents)
     finally:
-        state.enabled = before
+        switch(before)
 
 
 class _Pass:
@@ -231,7 +232,13 @@ class _Pass:
         if watched_leaves:
             self._await_leaves(roots)
         heap, waiting, targets = self.heap, self.waiting, self.targets
+        watched = _Pass._run_node is not _run_node
+        plain = targets is None and not (self.create_graph or watched or anomaly.enabled)
         while heap:
+            if plain:
+                run_plain(self)
+                if not heap:
+                    break
             node: Any = heappop(heap)[1]
             g = waiting.pop(node)
             self.owned.discard(node)
@@ -271,67 +278,39 @@ class _Pass:
             if leaf not in arrived or leaf.extra is None:
                 continue
             tensor = leaf.variable
-            g = arrived[leaf] = self._hooked(leaf.extra.hooks, arrived[leaf], tensor)
+            g = self._hooked(leaf.extra.hooks, arrived.pop(leaf), tensor)
             if self.targets is None or leaf in self.targets:
                 if not self.accumulates:
                     self.found[leaf] = g
                 elif tensor is not None:
                     _accumulate(tensor, leaf, g, self.create_graph)
-            del arrived[leaf]
 
     def _run_node(self, node: Node, g: Any) -> None:
-        plan = node.plan
+        """Run a node of any kind; :func:`run_plain` has the most common ones."""
         saved = node.saved
         if type(saved) is not tuple:
-            saved = _restore(node)
-        checks = node.checks
-        if checks is not None:
-            for i in range(0, len(checks), 2):
-                if checks[i][0] != checks[i + 1]:
-                    raise _modified(node, checks[i], checks[i + 1])
+            saved = restored(node)
+        checks = node.checks or ()
+        for i in range(0, len(checks), 2):
+            if checks[i][0] != checks[i + 1]:
+                raise modified(node, checks[i], checks[i + 1])
         if self.create_graph:
             xp: Any = TENSORS
-            saved = tuple(_as_tensors(node, saved))
+            saved = tuple(as_tensors(node, saved))
         else:
             xp = node.device.xp
-        parents = node.parents
-        shapes = node.shapes
-        useful = self.useful
-        post_hooks = node.extra.post_hooks if node.extra is not None else None
-        if plan.joint is None and not plan.op.has_sequence and not post_hooks and not anomaly.enabled:
-            for place, formula, picks in plan.calls:
-                parent = parents[place]
-                if useful is not None and parent not in useful and parent not in self.targets:  # type: ignore[operator]
-                    continue
-                count = len(picks)
-                if count == 1:
-                    gradient = formula(xp, g, saved[picks[0]])
-                elif count == 0:
-                    gradient = formula(xp, g)
-                else:
-                    gradient = formula(xp, g, *[saved[i] for i in picks])
-                if shapes is not None and gradient.shape != shapes[place]:
-                    gradient = xp.sum_to_size(gradient, shapes[place])
-                self._deposit(parent, gradient, node.device)
-        else:
-            self._run_general(node, xp, g, saved)
-        if not self.retain_graph:
-            node.saved = None
-
-    def _run_general(self, node: Node, xp: Any, g: Any, saved: Any) -> None:
-        """A node with a joint formula, with lists of tensors, with hooks, or under anomaly mode."""
         plan = node.plan
         parents = node.parents
         try:
             if plan.joint is not None:
-                needs = plan.needs
-                gradients = list(plan.joint(xp, g, needs, *[saved[i] for i in plan.picks]))
+                gradients = list(plan.joint(xp, g, plan.needs, *plan.take(saved)))
             else:
                 gradients = [None] * len(plan.needs)
-                for place, formula, picks in plan.calls:
-                    gradients[place] = formula(xp, g, *[saved[i] for i in picks])
+                for place, formula, take, _ in plan.calls:
+                    if plan.op.has_sequence or self._is_useful(parents[place]):
+                        gradients[place] = formula(xp, g, *take(saved))
         except Exception as error:
-            _tell_forward(node, error)
+            tell_forward(node, error)
             raise
         flat: list[Any] = []
         for gradient, position in zip(gradients, plan.op.tensor_positions, strict=True):
@@ -345,13 +324,17 @@ class _Pass:
         if node.extra is not None and node.extra.post_hooks:
             flat = self._post_hooked(node, flat, g)
         for place, (parent, gradient) in enumerate(zip(parents, flat, strict=True)):
-            if parent is None or gradient is None:
-                continue
-            if self.useful is not None and parent not in self.useful and parent not in self.targets:  # type: ignore[operator]
+            if parent is None or gradient is None or not self._is_useful(parent):
                 continue
             if node.shapes is not None and gradient.shape != node.shapes[place]:
                 gradient = xp.sum_to_size(gradient, node.shapes[place])
             self._deposit(parent, gradient, node.device)
+        if not self.retain_graph:
+            node.saved = None
+
+    def _is_useful(self, parent: Any) -> bool:
+        """Whether the pass wants to know what arrives at ``parent``."""
+        return self.useful is None or parent in self.useful or parent in self.targets  # type: ignore[operator]
 
     def _deposit(self, parent: Any, g: Any, where: Any) -> None:
         """Add a cotangent to what has arrived at ``parent``."""
@@ -382,7 +365,8 @@ class _Pass:
         if key in self.owned and xp.backend.sums_in_place:
             return xp.add_(arrived, g)
         self.owned.add(key)
-        return xp.backend.as_array(xp.add(arrived, g))
+        added = xp.add(arrived, g)
+        return added if type(added) is xp.backend.array_type else xp.backend.as_array(added)
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
@@ -456,36 +440,6 @@ class _Complete:
     extra = True
 
 
-def _restore(node: Node) -> Any:
-    if node.saved is None:
-        raise RuntimeError(
-            f"{node.name()}: Trying to backward through the graph a second time (or directly access saved tensors "
-            "after "
-            "they have already been freed). Saved intermediate values of the graph are freed when you call .backward() "
-            "or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time."
-        )
-    while type(node.saved) is not tuple:  # of a checkpoint, perhaps inside another
-        node.saved.recompute()  # type: ignore[attr-defined]
-    return node.saved
-
-
-def _modified(node: Node, cell: list[int], expected: int) -> RuntimeError:
-    error = RuntimeError(
-        f"one of the variables needed for gradient computation has been modified by an inplace operation: it was saved "
-        f"by {node.plan.op.name} ({node.name()}) at version {expected} and is at version {cell[0]} now. Work on a "
-        "clone(), or find the place with autograd.set_detect_anomaly(True)."
-    )
-    _tell_forward(node, error)
-    return error
-
-
-def _tell_forward(node: Node, error: Exception) -> None:
-    if node.extra is not None and node.extra.traceback is not None:
-        error.add_note(
-            f"The forward call that recorded {node.name()} (most recent call last):\n{''.join(node.extra.traceback)}"
-        )
-
-
 def _check_nan(node: Node, xp: Any, gradients: Sequence[Any]) -> None:
     for i, gradient in enumerate(gradients):
         if gradient is None:
@@ -493,51 +447,8 @@ def _check_nan(node: Node, xp: Any, gradients: Sequence[Any]) -> None:
         bad = xp.any(xp.ne(gradient, gradient), tuple(range(len(gradient.shape))), False)
         if bool(bad.item() if isinstance(bad, Tensor) else node.device.backend.to_numpy(bad)):  # type: ignore[union-attr]
             error = RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
-            _tell_forward(node, error)
+            tell_forward(node, error)
             raise error
-
-
-def _as_tensors(node: Node, saved: tuple[Any, ...]) -> list[Any]:
-    """What was saved, as tensors with their places on the tape, for formulas that are recorded."""
-    plan = node.plan
-    where = node.device
-    dtype_of = where.backend.dtype_of  # type: ignore[union-attr]
-
-    def tensor(array: Any, origin: Any) -> Tensor:
-        made = wrap(array, dtype_of(array), where)
-        made._node = origin
-        return made
-
-    result: list[Any] = []
-    place = 0
-    for position, (kind, value) in enumerate(zip(plan.kinds, saved, strict=True)):
-        own = place
-        if kind == INPUT:
-            sequence = plan.op.parameters[position].is_sequence
-            length = len(node.parents) - len(plan.op.tensor_positions) + 1 if sequence else 1
-            place += length
-        if value is None or kind == ATTRIBUTE or isinstance(value, (bool, int, float, complex)):
-            result.append(value)
-        elif kind == INPUT:
-            result.append(
-                [None if array is None else tensor(array, node.parents[own + i]) for i, array in enumerate(value)]
-                if isinstance(value, list)
-                else tensor(value, node.parents[own])
-            )
-        elif kind >= OUTPUT:
-            result.append(tensor(value, Slot(node, kind - OUTPUT) if dtype_of(value).category >= FLOATING else None))
-        elif isinstance(value, tuple):
-            result.append(
-                tuple(
-                    [
-                        None if a is None else tensor(a, Slot(node, i) if dtype_of(a).category >= FLOATING else None)
-                        for i, a in enumerate(value)
-                    ]
-                )
-            )
-        else:
-            result.append(tensor(value, node))
-    return result
 
 
 _run_node = _Pass._run_node
@@ -569,7 +480,7 @@ def _accumulate(tensor: Tensor, target: Any, gradient: Any, create_graph: bool) 
             gradient = where.xp.to_dtype(gradient, tensor._dtype)
         if held is None:
             # A gradient may be seen through other names: `add` hands the same array to both operands. It is taken over
-            # when nothing but the caller's dictionary, its loop variable and this frame knows it, else copied.
+            # when nothing but the caller's variable and this frame knows it, else copied.
             if where.backend.is_shared(gradient) or sys.getrefcount(gradient) > _OWN_REFERENCES:  # type: ignore[union-attr]
                 gradient = where.xp.clone(gradient)
             tensor._grad = wrap(gradient, tensor._dtype, where)
@@ -583,6 +494,15 @@ def _accumulate(tensor: Tensor, target: Any, gradient: Any, create_graph: bool) 
             hook(tensor)
 
 
-# References to a gradient that belongs to nobody else when `_accumulate` looks: `found`, the loop variable of
-# `backward`, the parameter here, and the argument of getrefcount.
-_OWN_REFERENCES = 4
+def _references(gradient: Any) -> int:
+    return sys.getrefcount(gradient)
+
+
+def _of_nobody_else() -> int:
+    """How many references :func:`_accumulate` sees to a gradient that is its caller's alone, in this Python."""
+    found = {0: object()}
+    gradient = found.pop(0)
+    return _references(gradient)
+
+
+_OWN_REFERENCES = _of_nobody_else()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.grad_mode import no_grad, state
-from flambeau.autograd.node import ATTRIBUTE, Node, Slot, next_seq, version_cell
+from flambeau.autograd.node import ATTRIBUTE, Node, Slot, next_seq, taker, version_cell
 from flambeau.tensor import Tensor, refresh, wrap
 
 
@@ -106,13 +106,16 @@ class _Argument:
 class _FunctionPlan:
     """The plan of a custom node: one joint formula that calls the user's ``backward``."""
 
+    calls = ()
+    is_plain = True
+
     def __init__(self, op: _FunctionOp, needs: tuple[bool, ...], joint: Callable[..., Any]) -> None:
         self.op = op
         op.tensor_positions = tuple(range(len(needs)))
         op.parameters = (_Argument,) * len(needs)
         self.needs = needs
         self.joint = joint
-        self.picks = (0,)
+        self.take = taker((0,))
         self.kinds = (ATTRIBUTE,)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dtypes import FLOATING
-from flambeau.ops.spec import Spec
+from flambeau.forms import form_of
 
 if TYPE_CHECKING:
     from flambeau.devices import device
@@ -179,24 +181,29 @@ class Plan:
 
     Attributes:
         needs: one bool a tensor parameter.
+        keeps_first, keeps_second: whether the first and the second argument are saved.
         keep: positions of the arguments that are saved (tensors as raw arrays, attributes as they are).
         specs: ``(position, index into saved)`` of the tensor arguments of which the Spec is saved.
         outputs: ``(number, index into saved)`` of the outputs that are saved by themselves (``result_1`` ...).
         keep_result: whether the output, of several all of them, is saved.
-        keeps: whether an argument or the output is saved.
-        calls: ``(place among the tensor parameters, formula, picks)``; a pick is an index into ``saved``.
+        saves: whether anything is saved.
+        is_plain: whether each tensor parameter is one tensor.
+        calls: ``(place among the tensor parameters, formula, take, only)``; ``take(saved)`` is what the formula reads,
+            ``only`` the index where that is one thing, else None.
+        take: the same for ``joint``, the formula of all gradients together, where there is one.
         kinds: for each index into ``saved``: INPUT, RESULT, ATTRIBUTE or OUTPUT + number.
     """
 
     __slots__ = (
-        "calls", "joint", "keep", "keep_result", "keeps", "kept_inputs", "kinds", "needs", "op", "outputs", "picks",
-        "places", "size", "specs",
+        "calls", "is_plain", "joint", "keep", "keep_result", "keeps_first", "keeps_second", "kept_inputs", "kinds",
+        "needs", "op", "outputs", "places", "saves", "size", "specs", "take",
     )  # fmt: skip
 
     def __init__(self, op: Op, needs: tuple[bool, ...]) -> None:
         self.op = op
         self.needs = needs
         self.joint = op.joint
+        self.is_plain = not op.has_sequence
         count = len(op.parameters)
         result = count
         self.places = {position: place for place, position in enumerate(op.tensor_positions)}
@@ -232,22 +239,34 @@ class Plan:
             return tuple(picks)
 
         self.calls: tuple[Any, ...] = ()
-        self.picks: tuple[int, ...] = ()
+        self.take = taker(())
         if op.joint is not None:
-            self.picks = picks_of(op.joint, 3)
+            self.take = taker(picks_of(op.joint, 3))
         else:
-            self.calls = tuple(
-                (place, op.formulas[op.names[position]], picks_of(op.formulas[op.names[position]], 2))
-                for place, position in enumerate(op.tensor_positions)
-                if needs[place] and op.names[position] in op.formulas
-            )
+            for place, position in enumerate(op.tensor_positions):
+                formula = op.formulas.get(op.names[position])
+                if needs[place] and formula is not None:
+                    picks = picks_of(formula, 2)
+                    only = picks[0] if len(picks) == 1 else None
+                    self.calls += ((place, formula, taker(picks), only),)
         self.keep = tuple(sorted(keep))
+        self.keeps_first, self.keeps_second = 0 in keep, 1 in keep
         self.kept_inputs = tuple(position for position in self.keep if op.parameters[position].is_tensor)
-        self.keeps = bool(self.keep) or self.keep_result
         self.specs = tuple(specs.items())
         self.outputs = tuple(outputs.items())
         self.kinds = [INPUT if p.is_tensor else ATTRIBUTE for p in op.parameters] + [RESULT, *extras]
         self.size = len(self.kinds)
+        self.saves = bool(self.keep or self.specs or self.outputs) or self.keep_result
+
+
+def taker(picks: tuple[int, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """The function that takes the entries ``picks`` out of a tuple."""
+    if len(picks) > 1:
+        return itemgetter(*picks)
+    if picks:
+        (only,) = picks
+        return lambda saved: (saved[only],)
+    return lambda saved: ()
 
 
 def plan_for(op: Op, needs: tuple[bool, ...]) -> Plan:
@@ -277,48 +296,47 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
     needs = []
     for position in op.tensor_positions:
         value = values[position]
-        if isinstance(value, list):
+        if type(value) is list:
             nodes = [None if tensor is None else tensor._node for tensor in value]
             parents += nodes
             needs.append(any(node is not None for node in nodes))
         else:
-            node = getattr(value, "_node", None)
-            parents.append(node)
-            needs.append(node is not None)
+            own = getattr(value, "_node", None)
+            parents.append(own)
+            needs.append(own is not None)
     plan = plan_for(op, tuple(needs))
     saved: list[Any] = [None] * plan.size
     checks: list[Any] = []
     for position in plan.keep:
         value = values[position]
-        if hasattr(value, "_array"):
-            saved[position] = value._array
-            cell = version_cell(value)
-            checks += (cell, cell[0])
-        elif isinstance(value, list) and position in plan.kept_inputs:
+        if position not in plan.kept_inputs:
+            saved[position] = value
+        elif type(value) is list:
             saved[position] = [None if tensor is None else tensor._array for tensor in value]
             for tensor in value:
-                if tensor is None:
-                    continue
-                cell = version_cell(tensor)
-                checks += (cell, cell[0])
+                if tensor is not None:
+                    cell = version_cell(tensor)
+                    checks += (cell, cell[0])
+        elif hasattr(value, "_array"):
+            saved[position] = value._array
+            cell = value._version
+            if cell is None:
+                cell = value._version = [0]
+            checks += (cell, cell[0])
         else:
             saved[position] = value
     for position, place in plan.specs:
         value = values[position]
-        saved[place] = (
-            [Spec(t._array.shape, t._dtype) for t in value]
-            if isinstance(value, list)
-            else Spec(value._array.shape, value._dtype)
-            if hasattr(value, "_array")
-            else None
-        )
+        if type(value) is list:
+            saved[place] = [(tensor._form or form_of(tensor)).spec(tensor._dtype) for tensor in value]
+        elif hasattr(value, "_array"):
+            saved[place] = (value._form or form_of(value)).spec(value._dtype)
     node = Node()
     node.plan = plan
     node.parents = tuple(parents)
     node.seq = next_seq()
-    node.extra = None
-    node.shapes = None
-    if isinstance(outputs, tuple):
+    node.extra = node.shapes = None
+    if type(outputs) is tuple:
         node.device = next(output._device for output in outputs if output is not None)
         node.outputs = len(outputs)
         for number, place in plan.outputs:
@@ -342,10 +360,7 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
             checks += (cell, cell[0])
         outputs._node = node
         if op.pointwise:
-            shape = outputs._array.shape
-            shapes = [getattr(values[p], "_array", outputs._array).shape for p in op.tensor_positions]
-            if any(own != shape for own in shapes):
-                node.shapes = tuple(shapes)
+            node.shapes = _broadcast_from(op, values, outputs)
     node.saved = tuple(saved)
     node.checks = tuple(checks) if checks else None
     if anomaly.enabled:
@@ -355,11 +370,27 @@ def record(op: Op, values: list[Any], outputs: Any) -> Node:
     return node
 
 
+def _broadcast_from(op: Op, values: list[Any], output: Tensor) -> tuple[Any, ...] | None:
+    """The shapes of the tensor arguments; None when all are the output's."""
+    form = output._form or form_of(output)
+    forms = [form] * len(op.tensor_positions)
+    for place, position in enumerate(op.tensor_positions):
+        value = values[position]
+        if hasattr(value, "_array"):
+            forms[place] = value._form or form_of(value)
+    if all(own is form for own in forms):
+        return None
+    return tuple([own.shape for own in forms])
+
+
 class _Anomaly:
     """Switched by ``flambeau.autograd.set_detect_anomaly``."""
 
-    enabled = False
-    check_nan = True
+    __slots__ = ("check_nan", "enabled")
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self.check_nan = True
 
 
 anomaly = _Anomaly()

@@ -11,7 +11,7 @@ from typing import Any
 
 from flambeau.autograd.engine import _Pass
 from flambeau.autograd.function import FunctionNode, _FunctionOp, _FunctionPlan
-from flambeau.autograd.grad_mode import state
+from flambeau.autograd.grad_mode import switch
 from flambeau.autograd.node import Node, Slot, extra_of, next_seq
 from flambeau.compiler._graph import Value
 from flambeau.compiler._recorder import Held, Recorder
@@ -95,15 +95,14 @@ def record_backward(recorder: Recorder, results: Any, held: list[Held]) -> Backw
         recorder.depth -= 1
         results.cotangents.append(recorder.register(array, where.backend, ("cotangent", i)))
         cotangents.append(wrap(array, root._dtype, where))
-    enabled = state.enabled
-    state.enabled = False
+    before = switch(False)
     try:
         one_pass = _Pass(True, False, None, roots, False)
         one_pass.targets = {place: one.tensor for place, one in places.items()}
         one_pass.useful = useful
         found = one_pass.run(roots, cotangents)
     finally:
-        state.enabled = enabled
+        switch(before)
         for place, extra in put_aside:
             place.extra = extra
     targets = [one for place, one in places.items() if place in found]

@@ -12,7 +12,8 @@ from flambeau.compiler._recorder import Held, Recorder, version_of
 from flambeau.compiler._witness import COMPARED
 from flambeau.devices import device
 from flambeau.dtypes import dtype
-from flambeau.tensor import Size, Tensor, View
+from flambeau.forms import Size
+from flambeau.tensor import Tensor, View
 
 _CONSTANTS = (bool, type(None), *COMPARED, dtype, device)
 

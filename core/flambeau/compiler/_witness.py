@@ -21,8 +21,9 @@ from flambeau.compiler._recorder import Recorder
 from flambeau.devices import device
 from flambeau.dispatch import loaded_backends
 from flambeau.dtypes import dtype
+from flambeau.forms import Size
 from flambeau.random import Generator, _DefaultGenerator
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 

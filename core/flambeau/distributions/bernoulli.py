@@ -9,8 +9,9 @@ import flambeau
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
 from flambeau.distributions.utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from flambeau.forms import Size
 from flambeau.nn.functional import binary_cross_entropy_with_logits
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["Bernoulli", "ContinuousBernoulli", "Geometric"]
 

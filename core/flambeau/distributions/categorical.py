@@ -9,7 +9,8 @@ import flambeau
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.utils import lazy_property, logits_to_probs, probs_to_logits
-from flambeau.tensor import Size, Tensor
+from flambeau.forms import Size
+from flambeau.tensor import Tensor
 
 __all__ = ["Categorical", "Multinomial", "OneHotCategorical", "OneHotCategoricalStraightThrough"]
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import flambeau
 from flambeau.distributions import constraints
 from flambeau.distributions.utils import lazy_property
-from flambeau.tensor import Size, Tensor
+from flambeau.forms import Size
+from flambeau.tensor import Tensor
 
 __all__ = ["Distribution", "ExponentialFamily"]
 

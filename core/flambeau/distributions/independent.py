@@ -9,7 +9,8 @@ from flambeau.distributions import constraints
 from flambeau.distributions._transform import sum_rightmost
 from flambeau.distributions.categorical import Categorical
 from flambeau.distributions.distribution import Distribution
-from flambeau.tensor import Size, Tensor
+from flambeau.forms import Size
+from flambeau.tensor import Tensor
 
 __all__ = ["Independent", "MixtureSameFamily"]
 

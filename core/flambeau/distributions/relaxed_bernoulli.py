@@ -15,8 +15,9 @@ from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import ExpTransform, SigmoidTransform
 from flambeau.distributions.utils import broadcast_all, clamp_probs
+from flambeau.forms import Size
 from flambeau.nn.functional import softplus
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 __all__ = ["ExpRelaxedCategorical", "LogitRelaxedBernoulli", "RelaxedBernoulli", "RelaxedOneHotCategorical"]
 

@@ -10,7 +10,8 @@ from flambeau.distributions._transform import ComposeTransform, Transform, sum_r
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.independent import Independent
 from flambeau.distributions.utils import lazy_property
-from flambeau.tensor import Size, Tensor
+from flambeau.forms import Size
+from flambeau.tensor import Tensor
 
 __all__ = ["TransformedDistribution"]
 

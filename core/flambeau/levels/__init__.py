@@ -85,6 +85,7 @@ class Level(device):
         made.elsewhere = {}
         made.backend = MAPPED
         made.xp, made.table = kernels()
+        made.bare = made.table
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

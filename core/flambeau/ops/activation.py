@@ -166,13 +166,15 @@ def sigmoid(xp: Xp, input: Tensor) -> Tensor:
     return xp.div(xp.where(xp.ge(input, 0), 1.0, small), xp.add(small, 1.0))
 
 
-def _sigmoid_vjp(xp: Xp, g: Any, result: Any) -> Any:
-    if xp.dtype_of(result).is_complex:
-        result = xp.conj(result)
+sigmoid.vjp(input=lambda xp, g, result: xp.sigmoid_backward(g, result))
+
+
+@composite(pointwise=True, public=())
+def sigmoid_backward(xp: Xp, g: Tensor, result: Tensor) -> Tensor:
+    """Return ``g * result * (1 - result)``, with the conjugate of complex results: the cotangent of what ``result`` is
+    the sigmoid of."""
+    result = conj_of(xp, result)
     return xp.mul(g, xp.mul(result, xp.sub(1.0, result)))
-
-
-sigmoid.vjp(input=_sigmoid_vjp)
 
 
 @composite(dtype="float", pointwise=True, public=("functional",))

@@ -27,9 +27,11 @@ Xp = Any
 
 def conj_of(xp: Xp, a: Any) -> Any:
     """The conjugate of a saved operand: gradients of complex functions follow Wirtinger's convention, as PyTorch's."""
-    if hasattr(a, "shape"):
-        return xp.conj(a) if xp.dtype_of(a).is_complex else a
-    return a.conjugate() if isinstance(a, complex) else a
+    if type(a) is float or type(a) is int:
+        return a
+    if isinstance(a, complex):
+        return a.conjugate()
+    return xp.conj(a) if xp.dtype_of(a).is_complex else a
 
 
 def computed(xp: Xp, input: Any) -> Any:

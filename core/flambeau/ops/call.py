@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import devices, dtypes
-from flambeau.autograd.grad_mode import state
+from flambeau.autograd.grad_mode import silent, state
 from flambeau.autograd.node import record
 from flambeau.devices import device
 from flambeau.dispatch import load
@@ -38,23 +38,26 @@ def apply(op: Op, values: list[Any]) -> Any:
         return op.body(TENSORS, *values)
     if op.promotes:
         promote(op, values)
-    raw = list(values)
+    raw = values.copy()
     where: device | None = None
     needed = False
     for position in op.tensor_positions:
         value = values[position]
         if isinstance(value, Tensor):
+            array = value._array
             if value._device is not where:
-                if where is None and value._array.shape:
+                if where is None and array.shape:
                     where = value._device
                 else:
                     where, value = _settle_device(op, values, raw, position, where)
+                    array = value._array
             if value._dtype.category == STORED and op.theme not in _MOVING and op.rule != "bool":
                 raise no_arithmetic(op, value._dtype)
-            raw[position] = value._array
+            raw[position] = array
             if value._view is not None:
                 refresh(value)
-            needed = needed or value._node is not None
+            if value._node is not None:
+                needed = True
         elif isinstance(value, list):
             arrays: list[Any] = []
             for tensor in value:
@@ -74,7 +77,7 @@ def apply(op: Op, values: list[Any]) -> Any:
             raw[position] = arrays
     if where is None:
         where = _creation_device(op, values, raw)
-    needed = needed and op.differentiable and state.enabled
+    needed = needed and op.differentiable and not (silent and not state.enabled)
     if needed and not op.has_vjp and not op.primitive:
         return op.body(TENSORS, *values)
     try:
@@ -91,22 +94,19 @@ def apply(op: Op, values: list[Any]) -> Any:
     if type(result) is tuple or type(result) is list:
         # Gradient ops give None for what was not asked.
         outputs = tuple([None if array is None else wrap_result(array, where) for array in result])
-        if op.rule in KEEPING and not op.primitive:
+        if op.keeps_dtype:
             outputs = tuple([kept_bfloat16(op, values, output) for output in outputs])
         if needed:
             record(op, values, outputs)
         return outputs
     output = wrap_result(result, where)
-    if op.rule in KEEPING and not op.primitive:
+    if op.keeps_dtype and output._dtype is not bfloat16:
         output = kept_bfloat16(op, values, output)
     if needed and op.has_vjp:
         record(op, values, output)
     if op.view:
         mark_view(op, values, output)
     return output
-
-
-KEEPING = {"same", "float", "promote", "real"}
 
 
 def kept_bfloat16(op: Op, values: list[Any], output: Any) -> Any:

@@ -7,6 +7,7 @@ The public factory functions (``flambeau.zeros(2, 3)``, ``flambeau.arange(5)`` .
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from flambeau.dtypes import bfloat16, bool_, float32, int64
@@ -134,12 +135,6 @@ def polar(xp: Any, abs: Tensor, angle: Tensor) -> Tensor:
 # -- triangles and diagonals ---------------------------------------------------------------------------------------
 
 
-def _matrix(op: str, x: Any) -> tuple[int, int]:
-    if len(x.shape) < 2:
-        raise RuntimeError(f"{op}: input tensor must have at least 2 dimensions, got the shape {list(x.shape)}")
-    return x.shape[-2], x.shape[-1]
-
-
 def _zero(xp: Any, like: Any) -> Any:
     # A number 0 beside bools would make a raw kernel promote to integers.
     return False if xp.dtype_of(like) is bool_ else 0
@@ -158,7 +153,7 @@ def tril(xp: Any, input: Tensor, diagonal: int = 0) -> Tensor:
     Args:
         diagonal: keep the elements with ``column - row <= diagonal``.
     """
-    distance = _distance_from_diagonal(xp, input, *_matrix("tril", input))
+    distance = _distance_from_diagonal(xp, input, *input.shape[-2:])
     return xp.where(xp.le(distance, diagonal), input, _zero(xp, input))
 
 
@@ -172,11 +167,23 @@ def triu(xp: Any, input: Tensor, diagonal: int = 0) -> Tensor:
     Args:
         diagonal: keep the elements with ``column - row >= diagonal``.
     """
-    distance = _distance_from_diagonal(xp, input, *_matrix("triu", input))
+    distance = _distance_from_diagonal(xp, input, *input.shape[-2:])
     return xp.where(xp.ge(distance, diagonal), input, _zero(xp, input))
 
 
 triu.vjp(input=lambda xp, g, diagonal: xp.triu(g, diagonal))
+
+
+def _check_matrices(op: str) -> Callable[[Any, int], None]:
+    def check(input: Any, diagonal: int) -> None:
+        if len(input.shape) < 2:
+            raise RuntimeError(f"{op}: input tensor must have at least 2 dimensions, got the shape {list(input.shape)}")
+
+    return check
+
+
+tril.check(_check_matrices("tril"))
+triu.check(_check_matrices("triu"))
 
 
 @composite(dtype="same")

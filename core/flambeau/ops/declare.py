@@ -116,6 +116,8 @@ class Op:
         # Whether operands are cast to a common dtype before the kernel sees them.
         several = len(self.promoted) > 1 or self.has_sequence
         self.promotes = rule in ("float", "number") or (rule is not None and several)
+        # A composite whose result has the dtype of its operands, even where its parts widen it.
+        self.keeps_dtype = not primitive and rule in ("same", "float", "promote", "real")
         self.required = sum(p.default is REQUIRED for p in self.parameters)
         self.positional = sum(not p.keyword_only for p in self.parameters)
         self.tensors = tuple(i for i, p in enumerate(self.parameters) if p.annotation == "Tensor")

@@ -160,7 +160,7 @@ def write_out(op: Op, result: Any, out: Any, inputs: Any = ()) -> Any:
                 "or an empty one: out.resize_(0).",
                 stacklevel=3,
             )
-        out._array = TENSORS.to_dtype(result.detach(), out._dtype)._array
+        out._array, out._form = TENSORS.to_dtype(result.detach(), out._dtype)._array, None
     else:
         out._device.xp.assign(out._array, result._array)
     bump(out)

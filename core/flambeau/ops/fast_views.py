@@ -106,6 +106,7 @@ def look(found: Resolved, input: Tensor) -> Tensor:
         array = backend.as_array(array)  # type: ignore[union-attr]
     output = _new(Tensor)
     output._array = array
+    output._form = None
     output._dtype = input._dtype
     output._device = where
     output._grad = output._node = None

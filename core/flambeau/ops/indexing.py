@@ -6,6 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 from flambeau.dtypes import INTEGER, bool_, cast_number, int64, uint8
 from flambeau.ops.declare import composite, primitive
 from flambeau.ops.spec import Spec, broadcast_shapes, numel
@@ -230,9 +232,13 @@ def _check_range(op: str, index: Any, size: int, dim: int, lowest: int) -> None:
     if index.device.backend.notes_indices(op, index._array, lowest, size, dim):
         return
     if index.is_cpu:
-        examined(index, lambda values: _refuse_outside(op, int(values.min()), int(values.max()), size, dim, lowest))
+        examined(index, lambda values: _refuse_outside(op, *_ends(values), size, dim, lowest))
     else:
         _refuse_outside(op, int(index.amin().item()), int(index.amax().item()), size, dim, lowest)
+
+
+def _ends(values: numpy.ndarray[Any, Any]) -> tuple[int, int]:
+    return int(numpy.minimum.reduce(values, None)), int(numpy.maximum.reduce(values, None))
 
 
 def _refuse_outside(op: str, low: int, high: int, size: int, dim: int, lowest: int) -> None:

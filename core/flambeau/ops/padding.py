@@ -25,16 +25,13 @@ def constant_pad_nd(xp: Xp, input: Tensor, pad: Size, value: Number = 0) -> Tens
 
     Args:
         pad: ``(before, after)`` of the last dimension, then of the one before, ...
+
+    Raises:
+        RuntimeError: when more is cut off than there is.
     """
     for dim, before, after in _pairs(pad, len(input.shape)):
         shape = tuple(input.shape)
         start, end = max(-before, 0), shape[dim] - max(-after, 0)
-        if end < start or shape[dim] + before + after < 0:
-            raise RuntimeError(
-                f"constant_pad_nd: The input size {shape[dim]}, plus negative padding {before} and {after}, resulted "
-                "in "
-                f"a negative output size, which is invalid. Check dimension {dim} of your input of shape {list(shape)}."
-            )
         inner = xp.slice(input, dim, start, end, 1) if before < 0 or after < 0 else input
         parts = [inner]
         if before > 0:
@@ -44,6 +41,18 @@ def constant_pad_nd(xp: Xp, input: Tensor, pad: Size, value: Number = 0) -> Tens
         input = xp.cat(parts, dim) if len(parts) > 1 else inner
     # What changed nothing, or only cut, may still share the input's memory.
     return input if any(n > 0 for n in pad) else xp.clone(input)
+
+
+@constant_pad_nd.check
+def _(input: Any, pad: Sequence[int], value: Any) -> None:
+    for dim, before, after in _pairs(pad, len(input.shape)):
+        size = input.shape[dim]
+        if max(-before, 0) > size - max(-after, 0) or size + before + after < 0:
+            raise RuntimeError(
+                f"constant_pad_nd: The input size {size}, plus negative padding {before} and {after}, resulted in a "
+                f"negative output size, which is invalid. Check dimension {dim} of your input of shape "
+                f"{list(input.shape)}."
+            )
 
 
 constant_pad_nd.vjp(input=lambda xp, g, pad: xp.constant_pad_nd(g, tuple([-n for n in pad]), 0))

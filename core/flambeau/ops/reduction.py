@@ -31,7 +31,7 @@ def kept_shape(shape: tuple[int, ...], dim: tuple[int, ...]) -> tuple[int, ...]:
 
 def spread(xp: Xp, g: Any, spec: Spec, dim: tuple[int, ...], keepdim: bool) -> Any:
     """A reduced cotangent, broadcast back over the dimensions that were reduced."""
-    if not keepdim:
+    if not keepdim and len(g.shape):
         g = xp.reshape(g, kept_shape(spec.shape, dim))
     return xp.expand(g, spec.shape)
 

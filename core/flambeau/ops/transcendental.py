@@ -153,12 +153,19 @@ acos.vjp(input=lambda xp, g, input: xp.neg(xp.div(g, conj_of(xp, xp.sqrt(_one_mi
 atan.vjp(input=lambda xp, g, input: xp.div(g, conj_of(xp, xp.add(xp.mul(input, input), 1))))
 sinh.vjp(input=lambda xp, g, input: xp.mul(g, conj_of(xp, xp.cosh(input))))
 cosh.vjp(input=lambda xp, g, input: xp.mul(g, conj_of(xp, xp.sinh(input))))
-tanh.vjp(input=lambda xp, g, result: xp.mul(g, conj_of(xp, _one_minus_square(xp, result))))
+tanh.vjp(input=lambda xp, g, result: xp.tanh_backward(g, result))
 asinh.vjp(input=lambda xp, g, input: xp.div(g, conj_of(xp, xp.sqrt(xp.add(xp.mul(input, input), 1)))))
 acosh.vjp(
     input=lambda xp, g, input: xp.div(g, conj_of(xp, xp.mul(xp.sqrt(xp.sub(input, 1)), xp.sqrt(xp.add(input, 1)))))
 )
 atanh.vjp(input=lambda xp, g, input: xp.div(g, conj_of(xp, _one_minus_square(xp, input))))
+
+
+@composite(pointwise=True, public=())
+def tanh_backward(xp: Xp, g: Tensor, result: Tensor) -> Tensor:
+    """Return ``g * (1 - result^2)``, with the conjugate of complex results: the cotangent of what ``result`` is the
+    tanh of."""
+    return xp.mul(g, conj_of(xp, _one_minus_square(xp, result)))
 
 
 @elementwise(dtype="float")

@@ -124,9 +124,9 @@ class Adam(Optimizer):
             lists = calls.get(param._device)
             if lists is None:
                 lists = calls[param._device] = ([], [], [], [], [], [])
-            arrays = [param._array, grad._array, state["exp_avg"]._array, state["exp_avg_sq"]._array]
+            arrays = (param._array, grad._array, state["exp_avg"]._array, state["exp_avg_sq"]._array)
             if amsgrad:
-                arrays.append(state["max_exp_avg_sq"]._array)
+                arrays += (state["max_exp_avg_sq"]._array,)
             if param._dtype.is_complex:  # two real parameters: the parts are views
                 for part in (param._device.xp.real, param._device.xp.imag):
                     for collected, array in zip(lists, arrays, strict=False):

@@ -14,11 +14,12 @@ import numpy
 from flambeau.devices import device
 from flambeau.dispatch import Backend
 from flambeau.dtypes import DTYPES, dtype
+from flambeau.forms import Size
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.serialization._names import STORAGE_NAMES, TorchGlobal
 from flambeau.serialization._options import any_registered, registered_location
 from flambeau.serialization._rebuild import Storage
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor import Tensor
 
 _REBUILD_TENSOR = TorchGlobal("torch._utils", "_rebuild_tensor_v2")
 _REBUILD_TENSOR_OF_BYTES = TorchGlobal("torch._utils", "_rebuild_tensor_v3")

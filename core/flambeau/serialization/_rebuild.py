@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.devices import device as Device
 from flambeau.dtypes import DTYPES, uint8
 from flambeau.dtypes import dtype as DType
+from flambeau.forms import Size
 from flambeau.layouts import strided
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization._names import (
@@ -27,7 +28,7 @@ from flambeau.serialization._names import (
 )
 from flambeau.serialization._options import any_registered, registered_storage
 from flambeau.serialization._unpickler import numpy_array, numpy_dtype, numpy_scalar
-from flambeau.tensor import Size, Tensor, wrap
+from flambeau.tensor import Tensor, wrap
 
 
 class Storage:

@@ -87,6 +87,16 @@ def _(make: Maker) -> Iterator[Sample]:
     yield sample(make(3, 4), make.distinct(3, 4), -0.5)
 
 
+@case("sigmoid_backward", lambda g, result: g * result * (1 - result))
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4), make(3, 4))
+
+
+@case("tanh_backward", lambda g, result: g * (1 - result * result))
+def _(make: Maker) -> Iterator[Sample]:
+    yield sample(make(3, 4), make(3, 4))
+
+
 def _gelu_backward(g: Any, x: Any, approximate: str) -> Any:
     step = 1e-5
     return g * (_gelu(x + step, approximate) - _gelu(x - step, approximate)) / (2 * step)

@@ -43,17 +43,7 @@ def full_like(input: Array, fill_value: Any, dtype: dtype | None = None) -> Arra
 
 
 def arange(start: float, end: float, step: float = 1, dtype: dtype | None = None, device: Any = None) -> Array:
-    """``start + i * step`` for as long as that is before ``end``, computed on the host in double precision.
-
-    Raises:
-        RuntimeError: when ``step`` is 0 or leads away from ``end``.
-    """
-    if step == 0:
-        raise RuntimeError("arange: step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError(
-            f"arange: upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step {step}"
-        )
+    """``start + i * step`` for as long as that is before ``end``, computed on the host in double precision."""
     if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
         values: Any = numpy.arange(start, end, step, numpy.int64)
     else:

@@ -92,16 +92,6 @@ def _flat_positions(op: str, shape: tuple[int, ...], dim: int, index: Array) -> 
     if len(index.shape) <= 1 and len(shape) <= 1:
         checked(op, at, shape[0] if shape else 1, 0, 0, RuntimeError)
         return at
-    if len(index.shape) != len(shape):
-        raise RuntimeError(
-            f"{op}: Index tensor must have the same number of dimensions as input tensor, got {list(index.shape)} for "
-            f"{list(shape)}"
-        )
-    if any(d != dim and n > m for d, (n, m) in enumerate(zip(index.shape, shape, strict=True))):
-        raise RuntimeError(
-            f"{op}: Size does not match: expected index {list(index.shape)} to be no larger than {list(shape)} apart "
-            f"from dimension {dim}"
-        )
     checked(op, at, shape[dim], dim, 0, RuntimeError)
     positions: Any = 0
     for d, n in enumerate(index.shape):
@@ -115,7 +105,7 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     """``result[i][j][k] = input[i][index[i][j][k]][k]`` for ``dim`` 1 of 3; the shape is ``index``'s.
 
     Raises:
-        RuntimeError: when an index is out of bounds, or ``index`` is larger than ``input`` in another dimension.
+        RuntimeError: when an index is out of bounds.
     """
     positions = _flat_positions("gather", input.shape, dim, index)
     return fresh(mx.take(input.value.reshape(-1), positions))
@@ -125,8 +115,6 @@ def _scattered(op: str, input: Array, dim: int, index: Array, src: Any, add: boo
     positions = _flat_positions(op, input.shape, dim, index).reshape(-1)
     given = values_of(input, src)[1]
     if isinstance(src, Array):
-        if len(src.shape) != len(index.shape) or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-            raise RuntimeError(f"{op}: index {list(index.shape)} is larger than src {list(src.shape)}")
         given = given[tuple([slice(n) for n in index.shape])] if index.shape else given
         given = given.reshape(-1)
     flat = input.value.reshape(-1)

@@ -55,16 +55,11 @@ def mean(input: Array, dim: tuple[int, ...], keepdim: bool = False, dtype: dtype
 
 def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Array]:
     def extreme(input: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
-        for d in dim:
-            if input.shape[d] == 0:
-                raise IndexError(
-                    f"{name}(): Expected reduction dim {d} to have non-zero size, got the shape {list(input.shape)}"
-                )
         if not input.size:
             return of_nothing(input, dim, keepdim, 0, native(input.dtype))
         return fresh(function(input.value, dim, keepdim))
 
-    extreme.__doc__ = f"``{name}`` over ``dim``: NaN where there is one; IndexError of nothing."
+    extreme.__doc__ = f"``{name}`` over ``dim``: NaN where there is one."
     return extreme
 
 
@@ -82,11 +77,6 @@ def _truth(function: Callable[..., Any], empty: bool) -> Callable[..., Array]:
 def _position(name: str, function: Callable[..., Any]) -> Callable[..., Array]:
     def position(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
         shape = input.shape
-        if (input.size == 0) if dim is None else (bool(shape) and shape[dim] == 0):
-            raise IndexError(
-                f"{name}(): Expected reduction dim {'' if dim is None else f'{dim} '}to have non-zero size, "
-                f"got the shape {list(shape)}"
-            )
         x = input.value
         if input.dtype.name == "bool":
             x = x.astype(mx.uint8)
@@ -98,7 +88,7 @@ def _position(name: str, function: Callable[..., Any]) -> Callable[..., Array]:
             found = function(x, dim, keepdim)
         return fresh(found.astype(mx.int64))
 
-    position.__doc__ = f"``{name}``: the first of equal elements, or the first NaN; IndexError of nothing."
+    position.__doc__ = f"``{name}``: the first of equal elements, or the first NaN."
     return position
 
 

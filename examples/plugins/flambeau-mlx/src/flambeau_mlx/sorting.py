@@ -33,17 +33,8 @@ def searchsorted(sorted_sequence: Array, input: Array, right: bool = False) -> A
     Args:
         sorted_sequence: one sequence for all of ``input``, or one for each of its rows (equal leading dimensions).
         right: insert after equal elements instead of before them.
-
-    Raises:
-        RuntimeError: when the leading dimensions differ.
     """
     sequence, x = sorted_sequence.value, input.value
-    if sequence.ndim > 1 and input.shape[:-1] != sorted_sequence.shape[:-1]:
-        raise RuntimeError(
-            "searchsorted: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
-            f"and input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and input "
-            f"value tensor {list(input.shape)}"
-        )
     if not input.size or not sorted_sequence.size:
         return fresh(mx.zeros(input.shape, mx.int64))
     rows = x if sequence.ndim > 1 else x.reshape(-1)
