@@ -9,7 +9,7 @@ import cupy
 
 from flambeau_cupy.decomposition import decomposed
 from flambeau_cupy.elements import compute, own_dtype
-from flambeau_cupy.elementwise import pointwise
+from flambeau_cupy.elementwise import has_expression, pointwise
 from flambeau_cupy.maps import run
 from flambeau_cupy.rows import run_rows
 
@@ -28,6 +28,11 @@ _GELU_BACKWARD = {
         "(({T})0.7978845608028654 + ({T})0.1070322244089 * {0} * {0}))"
     ),
 }
+# Of the cotangent, then the input, as the op's operands come.
+_GELU_BACKWARD = {
+    name: text.replace("{0}", "{x}").replace("{1}", "{0}").replace("{x}", "{1}")
+    for name, text in _GELU_BACKWARD.items()
+}
 
 
 def _fused(name: str, expression: str, doc: str) -> Kernel:
@@ -36,7 +41,7 @@ def _fused(name: str, expression: str, doc: str) -> Kernel:
 
     kernel.__name__ = name
     kernel.__doc__ = doc
-    return kernel
+    return has_expression(expression)(kernel)
 
 
 def _in_place(kernel: Kernel) -> Kernel:
@@ -54,19 +59,31 @@ sigmoid = _fused("sigmoid", "1 / (1 + exp(-{0}))", "``1 / (1 + exp(-input))``.")
 silu = _fused("silu", "{0} / (1 + exp(-{0}))", "``input * sigmoid(input)``.")
 
 
+_THRESHOLD_BACKWARD = "{1} <= {2} ? ({T})0 : {0}"
+
+
+@has_expression(_THRESHOLD_BACKWARD)
 def threshold_backward(g: Array, input: Array, threshold: float) -> Array:
     """``g`` where ``input > threshold`` or is NaN, elsewhere 0, whatever ``g`` is there."""
-    return pointwise("threshold_backward", "{1} <= {2} ? ({T})0 : {0}", (g, input, threshold))
+    return pointwise("threshold_backward", _THRESHOLD_BACKWARD, (g, input, threshold))
 
 
+_LEAKY_RELU = "{0} > 0 ? {0} : {0} * {1}"
+
+
+@has_expression(_LEAKY_RELU)
 def leaky_relu(input: Array, negative_slope: float = 0.01) -> Array:
     """``input`` where it is positive, elsewhere ``negative_slope * input``."""
-    return pointwise("leaky_relu", "{0} > 0 ? {0} : {0} * {1}", (input, float(negative_slope)))
+    return pointwise("leaky_relu", _LEAKY_RELU, (input, float(negative_slope)))
 
 
+_LEAKY_RELU_BACKWARD = "{1} > 0 ? {0} : {0} * {2}"
+
+
+@has_expression(_LEAKY_RELU_BACKWARD)
 def leaky_relu_backward(g: Array, input: Array, negative_slope: float) -> Array:
     """``g`` where ``input`` is positive, elsewhere ``negative_slope * g``."""
-    return pointwise("leaky_relu_backward", "{1} > 0 ? {0} : {0} * {2}", (g, input, float(negative_slope)))
+    return pointwise("leaky_relu_backward", _LEAKY_RELU_BACKWARD, (g, input, float(negative_slope)))
 
 
 def _variant(approximate: str) -> str:
@@ -75,14 +92,16 @@ def _variant(approximate: str) -> str:
     return approximate
 
 
+@has_expression(_GELU)
 def gelu(input: Array, approximate: str = "none") -> Array:
     """``input`` times the probability that a standard normal number is smaller."""
     return pointwise("gelu", _GELU[_variant(approximate)], (input,))
 
 
+@has_expression(_GELU_BACKWARD)
 def gelu_backward(g: Array, input: Array, approximate: str = "none") -> Array:
     """``g`` times the derivative of :func:`gelu`."""
-    return pointwise("gelu_backward", _GELU_BACKWARD[_variant(approximate)], (input, g))
+    return pointwise("gelu_backward", _GELU_BACKWARD[_variant(approximate)], (g, input))
 
 
 def apply_dropout(input: Array, uniform: Array, p: float) -> Array:

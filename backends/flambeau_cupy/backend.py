@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from flambeau import devices
-from flambeau.dispatch import Backend, load
+from flambeau.dispatch import Backend, Chain, Kernel, load
 from flambeau.dtypes import _FROM_NUMPY, dtype, from_numpy_dtype
 from flambeau.sync_debug import waits
 
@@ -32,6 +32,7 @@ THEMES = (
     "convolution",
     "pooling",
     "optimizer",
+    "optimizer_adaptive",
 )
 
 _PIP = "pip install 'flambeau[cuda]'"
@@ -123,6 +124,11 @@ class CupyBackend(Backend):
     def device_of(self, array: Any) -> devices.device:
         """The device whose memory holds the array."""
         return load(devices.device("cuda", array.device.id))
+
+    def compile(self, chain: Chain) -> Kernel | None:
+        from flambeau_cupy.chains import compiled
+
+        return compiled(chain)
 
     # -- to and from the host ------------------------------------------------------------------------------------------
 

@@ -46,8 +46,23 @@ def pointwise(
             numbers.append((_number_type(kind, operand), operand))
     shape = arrays[0].shape if len(arrays) == 1 else numpy.broadcast_shapes(*[a.shape for a in arrays])
     out = cupy.empty(shape, kind if result is None else result)
-    run(name, f"r0 = {expression.format(*names, T=own)};", [out], arrays, numbers, "", functions, complains)
+    body = f"r0 = {expression.format(*names, T=own)};"
+    run(name, body, [out], arrays, numbers, "", functions, complains, contracts=False)
     return out
+
+
+def has_expression(expression: str | dict[str, str]) -> Callable[[Kernel], Kernel]:
+    """Note of a kernel that it is :func:`pointwise` with an expression of its operands, for chains of kernels.
+
+    Args:
+        expression: by the last argument where that is a word.
+    """
+
+    def note(kernel: Kernel) -> Kernel:
+        kernel.expression = expression  # type: ignore[attr-defined]
+        return kernel
+
+    return note
 
 
 def common_dtype(operands: tuple[Any, ...]) -> Any:
@@ -220,6 +235,7 @@ def _logical(name: str, expression: str) -> Kernel:
 # -- functions -------------------------------------------------------------------------------------------------------
 
 
+@has_expression("erf({0})")
 def erf(input: Array) -> Array:
     """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0 to each element."""
     return pointwise("erf", "erf({0})", (input,))

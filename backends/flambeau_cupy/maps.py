@@ -69,6 +69,7 @@ def run(
     functions: str = "",
     complains: str | None = None,
     shape: Shape | None = None,
+    contracts: bool = True,
 ) -> None:
     """Run ``body`` for every element of ``shape``, by default that of the first output.
 
@@ -81,6 +82,8 @@ def run(
             ``store(q0, place, value)``.
         functions: C++ functions that the body calls.
         complains: what to call the op where the body may complain: ``complain(words, kind, who, index, size)``.
+        contracts: whether a product and a sum may be rounded once; False where the bits have to be the same in another
+            kernel.
     """
     if shape is None:
         shape = outputs[0].shape
@@ -90,7 +93,7 @@ def run(
     strides = tuple([broadcast_strides(shape, a.shape, element_strides(a)) for a in operands])
     plan = _plan(shape, strides)
     key = (
-        name, body, plan.modes, plan.rank, plan.index, raw, functions, complains is not None,
+        name, body, plan.modes, plan.rank, plan.index, raw, functions, complains is not None, contracts,
         tuple([a.dtype for a in outputs]), tuple([a.dtype for a in inputs]), tuple([kind for kind, _ in numbers]),
     )  # fmt: skip
     kernel = _kernels.get(key)
@@ -104,7 +107,7 @@ def run(
 
 
 def _build(key: Any, outputs: Sequence[Array], inputs: Sequence[Array]) -> Any:
-    name, body, modes, rank, index, raw, functions, complains, *_, number_types = key
+    name, body, modes, rank, index, raw, functions, complains, contracts, *_, number_types = key
     own_name = kernel_name(name, key)
     out_types, in_types = [own_dtype(a) for a in outputs], [own_dtype(a) for a in inputs]
     return compiled(
@@ -113,6 +116,7 @@ def _build(key: Any, outputs: Sequence[Array], inputs: Sequence[Array]) -> Any:
             own_name, body, modes, rank, index, set(raw.split()), functions, complains, out_types, in_types,
             number_types,
         ),
+        contracts,
     )  # fmt: skip
 
 

@@ -45,12 +45,15 @@ def kernel_name(prefix: str, key: Any) -> str:
     return f"{prefix}_{hashlib.blake2b(repr(key).encode(), digest_size=4).hexdigest()}"
 
 
-def compiled(name: str, source: str) -> Any:
+def compiled(name: str, source: str, contracts: bool = True) -> Any:
     """The kernel ``name`` of a source, compiled when it is first launched on a device.
+
+    With ``contracts`` a product and a sum may become one instruction, which rounds once.
 
     The prelude of :mod:`flambeau_cupy.elements` is put before the source.
     """
-    return cupy.RawModule(code=PRELUDE + source, options=("-std=c++14",)).get_function(name)
+    options = ("-std=c++14",) if contracts else ("-std=c++14", "--fmad=false")
+    return cupy.RawModule(code=PRELUDE + source, options=options).get_function(name)
 
 
 def blocks(count: int, block: int = BLOCK) -> tuple[int]:

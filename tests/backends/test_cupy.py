@@ -113,7 +113,7 @@ def test_the_backend_is_registered() -> None:
 
 @needs_compiler
 def test_kernels_layouts_training_and_faults() -> None:
-    files = [f"on_cuda/test_{name}.py" for name in ("layouts", "faults", "training")]
+    files = [f"on_cuda/test_{name}.py" for name in ("layouts", "faults", "training", "chains")]
     check(*files, "test_training.py", "-k", "not resnet18 and not opencl")
 
 

@@ -52,7 +52,10 @@ def test_every_kernel_compiles(sources: list[Path]) -> None:
     kinds: dict[str, list[Path]] = {}
     for path in sources:
         kinds.setdefault(path.name.rsplit("_", 1)[0], []).append(path)
-    assert len(sources) > 500 and {"softmax", "layer_norm", "columns", "adam_step", "philox", "index"} <= kinds.keys()
+    assert (
+        len(sources) > 500
+        and {"softmax", "layer_norm", "columns", "adam_step", "philox", "index", "chain"} <= kinds.keys()
+    )
     tasks = [(path, MAIN) for paths in kinds.values() for path in paths[:: -(-len(paths) // MANY)]]
     tasks += [(paths[0], architecture) for paths in kinds.values() for architecture in OTHERS]
     with ProcessPoolExecutor() as pool:

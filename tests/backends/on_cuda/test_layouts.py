@@ -13,6 +13,13 @@ from flambeau.nn import functional as F
 
 pytestmark = pytest.mark.skipif(not cuda.is_available(), reason="there is no CUDA device here")
 
+
+@pytest.fixture(autouse=True)
+def kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``test_cudnn.py`` has what goes through cuDNN."""
+    monkeypatch.setattr(flambeau.backends.cudnn, "enabled", False)
+
+
 CUDA = "cuda"
 RNG = numpy.random.default_rng(0)
 
@@ -226,16 +233,20 @@ def test_depthwise_convolutions_have_kernels_of_their_own(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("mask", ["none", "causal", "bool", "added", "a row each", "nowhere"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("chunk", [1 << 28, 1])
-def test_attention_and_its_gradients(mask: str, dtype: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("chunk", "rows"), [(1 << 28, 512), (1, 512), (1, 16)])
+@pytest.mark.parametrize(("queries", "keys"), [(40, 70), (70, 40)])
+def test_attention_and_its_gradients(
+    mask: str, dtype: str, chunk: int, rows: int, queries: int, keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("flambeau_cupy.attention.CHUNK", chunk)
+    monkeypatch.setattr("flambeau_cupy.attention.ROWS", rows)
     kind = getattr(flambeau, dtype)
-    host = [normal(3, 2, 40, 8), normal(3, 2, 70, 8), normal(3, 2, 70, 6)]
+    host = [normal(3, 2, queries, 8), normal(3, 2, keys, 8), normal(3, 2, keys, 6)]
     given = {
-        "bool": RNG.random((40, 70)) < 0.7,
-        "added": normal(2, 1, 70),
-        "a row each": RNG.random((3, 1, 1, 70)) < 0.5,
-        "nowhere": numpy.arange(40)[:, None] > numpy.zeros((1, 70)),
+        "bool": RNG.random((queries, keys)) < 0.7,
+        "added": normal(2, 1, keys),
+        "a row each": RNG.random((3, 1, 1, keys)) < 0.5,
+        "nowhere": numpy.arange(queries)[:, None] > numpy.zeros((1, keys)),
     }.get(mask)
     results = []
     for device, own in (("cpu", flambeau.float64), (CUDA, kind)):

@@ -6,6 +6,7 @@ Whole training runs are in ``test_training.py`` one folder up, waits in ``test_r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy
 import pytest
@@ -151,3 +152,29 @@ def test_gradients_are_unscaled_and_clipped_in_few_kernels(launched: list[str]) 
     numpy.testing.assert_array_equal(grads[1].get(), host[1] * 0.5)
     grads[1][3, 4] = float("inf")
     assert kernels.unscale_gradients(grads, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("RMSprop", {"momentum": 0.9, "centered": True}), ("Adagrad", {"lr_decay": 0.1}), ("Adadelta", {}),
+        ("Rprop", {}), ("ASGD", {"t0": 1}), ("Adamax", {"weight_decay": 0.1}), ("RAdam", {"weight_decay": 0.1}),
+        ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ],
+)  # fmt: skip
+def test_steps_of_optimizers_are_those_of_the_cpu(name: str, settings: dict[str, Any]) -> None:
+    ends = []
+    for device in ("cpu", CUDA):
+        values = numpy.random.default_rng(3)
+        params = [
+            flambeau.from_numpy(values.standard_normal(shape).astype("float32")).to(device).requires_grad_()
+            for shape in ((5,), (3, 4), ())
+        ]
+        optimizer = getattr(flambeau.optim, name)(params, lr=0.05, **settings)
+        for _ in range(7):  # RAdam's rate is an element's own from the sixth step on
+            for param in params:
+                param.grad = flambeau.from_numpy(values.standard_normal(param.shape).astype("float32")).to(device)
+            optimizer.step()
+        ends.append([param.detach().cpu().numpy() for param in params])
+    for found, expected in zip(ends[1], ends[0], strict=True):
+        numpy.testing.assert_allclose(found, expected, 2e-5, 2e-5)

@@ -51,7 +51,9 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
     static inline float name(float x) { return __builtin_##name##f(x); } \
     static inline double name(double x) { return __builtin_##name(x); }
 CPU_MATH(exp) CPU_MATH(log) CPU_MATH(log1p) CPU_MATH(expm1) CPU_MATH(sqrt) CPU_MATH(tanh) CPU_MATH(erf) CPU_MATH(floor)
-CPU_MATH(fabs) CPU_MATH(sin) CPU_MATH(cos)
+CPU_MATH(fabs) CPU_MATH(sin) CPU_MATH(cos) CPU_MATH(tan) CPU_MATH(asin) CPU_MATH(acos) CPU_MATH(atan) CPU_MATH(sinh)
+CPU_MATH(cosh) CPU_MATH(asinh) CPU_MATH(acosh) CPU_MATH(atanh) CPU_MATH(exp2) CPU_MATH(log2) CPU_MATH(log10)
+CPU_MATH(ceil) CPU_MATH(trunc)
 #define CPU_MATH2(name) \
     static inline float name(float x, float y) { return __builtin_##name##f(x, y); } \
     static inline double name(double x, double y) { return __builtin_##name(x, y); }
