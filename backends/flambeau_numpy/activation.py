@@ -12,7 +12,7 @@ from flambeau.devices import device
 from flambeau.ops.declare import OPS
 from flambeau_numpy.blocks import BLOCK, ROW_BLOCK, in_blocks, over_rows
 from flambeau_numpy.constants import constant
-from flambeau_numpy.elementwise import LARGE, clip, is_half
+from flambeau_numpy.elementwise import LARGE, PIECE, clip, is_half
 from flambeau_numpy.error_function import double_erf, single_erf
 from flambeau_numpy.reduction import amax, float_sum
 from flambeau_numpy.threads import PARALLEL, over_parts
@@ -38,7 +38,7 @@ def relu(input: Array) -> Array:
     low, high = _BOUNDS[input.dtype]
     out = numpy.empty(input.shape, input.dtype)
     x, target = input.reshape(-1), out.reshape(-1)
-    over_parts(lambda part: clip(x[part], low, high, target[part]), x.size, 4 * BLOCK)
+    over_parts(lambda part: clip(x[part], low, high, target[part]), x.size, PIECE)
     return out
 
 

@@ -9,6 +9,8 @@ import numpy
 
 from flambeau.dtypes import float8_e4m3fn, from_numpy_dtype, scalar_dtype
 from flambeau_array.creation import kernels, not_assignable
+from flambeau_numpy.elementwise import LARGE, PIECE
+from flambeau_numpy.threads import over_parts
 
 Array = Any
 DType = Any
@@ -60,7 +62,12 @@ def to_dtype(input: Array, dtype: DType) -> Array:
         input = input.real
     if dtype is float8_e4m3fn:
         input = numpy.clip(input, -448.0, 448.0)  # it has no infinity: as in PyTorch, what is too large is the largest
-    return input.astype(own)
+    if input.size < LARGE or not input.flags.c_contiguous:
+        return input.astype(own)
+    out = numpy.empty(input.shape, own)
+    x, target = input.reshape(-1), out.reshape(-1)
+    over_parts(lambda part: numpy.copyto(target[part], x[part], "unsafe"), x.size, PIECE)
+    return out
 
 
 def assign(target: Array, value: Any) -> Array:

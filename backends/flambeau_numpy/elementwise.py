@@ -28,7 +28,7 @@ Kernel = Callable[..., Any]
 LARGE = 1 << 19
 
 #: Elements that a thread takes at a time: enough to read ahead, few enough that threads end together.
-_PIECE = 1 << 17
+PIECE = 1 << 17
 
 
 def unary(ufunc: numpy.ufunc) -> Kernel:
@@ -103,7 +103,7 @@ def _in_pieces(ufunc: numpy.ufunc, operands: Sequence[Array], out: Array | None 
     def work(part: slice) -> None:
         ufunc(*[flat[part] if flat.ndim == 2 else flat for flat in flats], out=target[part])
 
-    over_parts(work, len(target), max(1, _PIECE // row), row)
+    over_parts(work, len(target), max(1, PIECE // row), row)
     return out
 
 
@@ -237,7 +237,7 @@ def _clamped(input: Array, low: Array, high: Array, out: Array) -> Array:
                 return clip(input, low, high)
             out = numpy.empty(input.shape, dtype)
             x, target = input.reshape(-1), out.reshape(-1)
-            over_parts(lambda part: clip(x[part], low, high, target[part]), x.size, _PIECE)
+            over_parts(lambda part: clip(x[part], low, high, target[part]), x.size, PIECE)
             return out
         return clip(input, low, high, out)
     if high is None:

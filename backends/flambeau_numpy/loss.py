@@ -26,7 +26,14 @@ def _is_plain(
         return False
     if reduction not in ("mean", "sum", "none") or target.shape != scores.shape[:1]:
         return False
-    return ignore_index is None or not numpy.logical_or.reduce(numpy.equal(target, ignore_index))
+    if ignore_index is None or (not 0 <= ignore_index < scores.shape[1] and _are_classes(target, scores.shape[1])):
+        return True
+    return not numpy.logical_or.reduce(numpy.equal(target, ignore_index))
+
+
+def _are_classes(target: Array, classes: int) -> bool:
+    """Whether each of the int64 is in [0, classes): without a sign, negative ones are the largest of all."""
+    return bool(numpy.maximum.reduce(target.view(numpy.uint64)) < classes)
 
 
 def cross_entropy(
@@ -46,7 +53,7 @@ def cross_entropy(
     if not _is_plain(input, target, *settings):
         return OPS["cross_entropy"].body(device("cpu").xp, input, target, *settings)
     samples, classes = input.shape
-    if numpy.minimum.reduce(target) < 0 or numpy.maximum.reduce(target) >= classes:
+    if not _are_classes(target, classes):
         outside = target[(target < 0) | (target >= classes)][0]
         raise IndexError(f"cross_entropy: Target {outside} is out of bounds for {classes} classes")
     log_probs = device("cpu").xp.log_softmax(input, 1)

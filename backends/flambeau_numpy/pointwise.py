@@ -29,8 +29,8 @@ def kernels() -> dict[str, Kernel]:
         for op in OPS.values()
         if op.pointwise and not op.primitive and not op.has_sequence and op.body.__module__.startswith("flambeau.")
     }
-    for name, function in (("erfc", math.erfc), ("lgamma", log_gamma)):
-        made[name] = few(function, made[name])
+    made["erfc"] = few(math.erfc, made["erfc"])
+    made["lgamma"] = few(log_gamma, made["lgamma"], "f")
     return made
 
 

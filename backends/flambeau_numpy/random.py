@@ -72,7 +72,8 @@ def random_normal(size: tuple[int, ...], dtype: Any, seed: int, offset: int, dev
     drawn = normal_dtype(dtype)
     u, v = random_uniform((2, half), drawn, seed, offset)
     kind = drawn.numpy
-    out = numpy.empty(size if n % 2 == 0 and dtype is drawn else 2 * half, kind)
+    fits = n % 2 == 0 and dtype is drawn
+    out = numpy.empty(size if fits else 2 * half, kind)
     both = out.reshape(2, half)
 
     def work(part: slice) -> None:
@@ -87,7 +88,7 @@ def random_normal(size: tuple[int, ...], dtype: Any, seed: int, offset: int, dev
             numpy.multiply(radius, target, target)
 
     over_parts(work, half, BLOCK)
-    return out if out.shape == size else out[:n].reshape(size).astype(dtype.numpy)
+    return out if fits else out[:n].reshape(size).astype(dtype.numpy)
 
 
 KERNELS: dict[str, Callable[..., Any]] = {"random_uniform": random_uniform, "random_normal": random_normal}

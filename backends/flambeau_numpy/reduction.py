@@ -49,14 +49,14 @@ def sum(input: Array, dim: tuple[int, ...], keepdim: bool = False, dtype: DType 
 
 def float_sum(input: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
     """:func:`sum` of float32 or float64 in their own dtype."""
-    shape = input.shape
-    ndim = len(shape)
+    ndim = input.ndim
     reduced = len(dim)
     size = input.size
     if reduced == ndim and size <= _PIECE and not keepdim:
         return input.ravel().dot(_ONES[input.dtype.char][:size])
     if size < 64 or reduced == 0 or not input.flags.c_contiguous:
         return numpy.add.reduce(input, dim, None, None, keepdim)
+    shape = input.shape
     ones = _ONES[input.dtype.char]
     result = None
     if dim == _RANGES[ndim - reduced][ndim]:

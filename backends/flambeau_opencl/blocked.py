@@ -34,8 +34,9 @@ _KERNEL = """
 {types}
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void {name}(__global {T} *restrict c, const __global {T} *restrict a, const __global {T} *restrict b,
-            {bias_parameters}long c_at, long a_at, long b_at, long rows, long columns, long inner, long depth, long part,
-            long c_batch, long c_row, long a_row, long a_column, long a_span, long a_jump, long beta, {parameters}) {{
+            {bias_parameters}long c_at, long a_at, long b_at, long rows, long columns, long inner, long depth,
+            long part, long c_batch, long c_row, long a_row, long a_column, long a_span, long a_jump, long beta,
+            {parameters}) {{
     long batch = get_global_id(2);
     c_at += batch * c_batch;
 {batches}

@@ -19,7 +19,31 @@ import re
 _INSTRUCTIONS = {
     name: f"__builtin_{name}" for name in ("sqrt", "fabs", "floor", "ceil", "rint", "trunc", "copysign", "fmax", "fmin")
 }
-_OF_TWO = {"copysign", "fmax", "fmin"}
+_OF_TWO = {"copysign", "fmax", "fmin", "pow"}
+
+# The sine of x plus so many quarter turns. 2 / pi in pieces of 29 bits, so that the products are exact in double
+# precision; of each only the rest of whole turns counts, for numbers of any size.
+_SINE = """
+#ifndef SINE
+#define SINE
+float OVERLOAD own_sine(float x, int quarters) {
+    double d = x, y = d * 0.636619770899415, t = y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 1.4681663246252086e-09; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 2.2760100671971816e-18; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 5.8812147387730434e-27; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 1.0346868700836215e-35; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 3.783256351091319e-45; t += y - 4.0 * __builtin_rint(y * 0.25);
+    y = d * 3.720474878517739e-53; t += y - 4.0 * __builtin_rint(y * 0.25);
+    double whole = __builtin_rint(t);
+    float r = (float)((t - whole) * 1.5707963267948966), z = r * r;
+    int n = (int)whole + quarters;
+    float s = r + r * z * (-1.6666654611e-1f + z * (8.3321608736e-3f + z * -1.9515295891e-4f));
+    float c = 1.0f - 0.5f * z + z * z * (4.166664568e-2f + z * (-1.388731625e-3f + z * 2.443315712e-5f));
+    float v = n & 1 ? c : s;
+    return as_float(as_int(v) ^ (n & 2) << 30);
+}
+#endif
+"""
 
 # In what follows R is float or a vector of floats, I the integers of its size.
 _FUNCTIONS = {
@@ -108,6 +132,62 @@ R OVERLOAD own_log2(R x) {
     return x == INFINITY || x != x ? x : l;
 }
 """,
+    "log10": """
+R OVERLOAD own_log10(R x) {
+    R normal = x < 1.17549435e-38f ? x * 8388608.0f : x;
+    I bits = BITS(normal) + (0x3f800000 - 0x3f3504f3);
+    R k = AS_REAL((bits >> 23) - 127) - (x < 1.17549435e-38f ? (R)23.0f : (R)0.0f);
+    R rest = own_log(NUMBER((bits & 0x007fffff) + 0x3f3504f3));
+    R l = k * 3.01029205e-1f + (k * 7.90341517e-7f + rest * 0.434294482f);
+    l = x == 0.0f ? (R)-INFINITY : x < 0.0f ? (R)NAN : l;
+    return x == INFINITY || x != x ? x : l;
+}
+""",
+    "exp2": """
+R OVERLOAD own_exp2(R x) {
+    R y = x > 129.0f ? (R)129.0f : x;
+    y = y < -151.0f ? (R)-151.0f : y;
+    R shifted = y + 12583166.0f;
+    R r = (y - (shifted - 12583166.0f)) * 0.693147181f;
+    R p = 1.38145401e-3f;
+    p = p * r + 8.36874521e-3f; p = p * r + 4.16683908e-2f; p = p * r + 1.66665204e-1f;
+    p = p * r + 0.499999934f; p = p * r + 1.0f; p = p * r + 1.0f;
+    I whole = BITS(shifted), half_ = whole >> 1;
+    return p * NUMBER(half_ << 23) * NUMBER((whole - half_) << 23);
+}
+""",
+    "pow": """
+/* 2^(y log2 |x|) in double precision: the logarithm is multiplied by up to 2^7, and its error too. */
+float OVERLOAD own_pow(float x, float y) {
+    float size = as_float(as_int(x) & 0x7fffffff), normal = size < 1.17549435e-38f ? size * 8388608.0f : size;
+    int bits = as_int(normal) + (0x3f800000 - 0x3f3504f3);
+    double k = (bits >> 23) - 127 - (size < 1.17549435e-38f ? 23 : 0);
+    double f = as_float((bits & 0x007fffff) + 0x3f3504f3), s = (f - 1.0) / (f + 1.0), z = s * s;
+    double l = 2.6230818925253880e-1;                       /* 2 / log 2 (1, 1/3 ... 1/11) */
+    l = l * z + 3.2059889797532520e-1; l = l * z + 4.1219858311113240e-1; l = l * z + 5.7707801635558535e-1;
+    l = l * z + 9.6179669392597560e-1; l = l * z + 2.8853900817779268;
+    l = l * s + k;
+    l = size == 0.0f ? -INFINITY : size == INFINITY ? INFINITY : l;
+    double t = l * y;
+    t = t > 130.0 ? 130.0 : t;
+    t = t < -152.0 ? -152.0 : t;
+    double shifted = t + 6755399441056767.0;                /* 1.5 * 2^52 + 1023 */
+    double r = (t - (shifted - 6755399441056767.0)) * 6.9314718055994531e-1;
+    double p = 1.38145401e-3;
+    p = p * r + 8.36874521e-3; p = p * r + 4.16683908e-2; p = p * r + 1.66665204e-1;
+    p = p * r + 0.499999934; p = p * r + 1.0; p = p * r + 1.0;
+    float value = (float)(p * as_double(as_long(shifted) << 52));
+    float half_y = 0.5f * y;
+    int whole = __builtin_floorf(y) == y, odd = whole && __builtin_floorf(half_y) != half_y;
+    float signed_ = as_float(as_int(value) | (odd ? as_int(x) & 0x80000000 : 0));
+    signed_ = x < 0.0f && !whole && size != INFINITY ? NAN : signed_;
+    signed_ = size == 1.0f && as_float(as_int(y) & 0x7fffffff) == INFINITY ? 1.0f : signed_;
+    signed_ = x != x || y != y ? NAN : signed_;
+    return x == 1.0f || y == 0.0f ? 1.0f : signed_;
+}
+""",
+    "sin": f"{_SINE} float OVERLOAD own_sin(float x) {{ return x == 0.0f ? x : own_sine(x, 0); }}",
+    "cos": f"{_SINE} float OVERLOAD own_cos(float x) {{ return own_sine(x, 1); }}",
     "erf": """
 R OVERLOAD own_erf(R x) {
     R size = NUMBER(BITS(x) & 0x7fffffff), z = x * x;
@@ -121,7 +201,9 @@ R OVERLOAD own_erf(R x) {
 }
 """,
 }
-_NEEDS = {"log1p": ("log",), "log2": ("log",)}
+_NEEDS = {"log1p": ("log",), "log2": ("log",), "log10": ("log",)}
+#: Not for vectors, which would be of double precision and longer than registers.
+_SINGLE = {"pow", "sin", "cos"}
 
 #: What stands for names that OpenCL does not have, where nothing is inlined.
 _STANDARD = {"exp_nonpositive": "exp"}
@@ -134,7 +216,8 @@ def _instances(name: str, source: str) -> list[str]:
     """The overloads of a function for the types that the program names."""
     found = []
     vectors = sorted(set(_VECTORS.findall(source)))
-    for width in ["", *[n for kind, n in vectors if kind == "float" and name in _FUNCTIONS]]:
+    served = name in _FUNCTIONS and name not in _SINGLE
+    for width in ["", *[n for kind, n in vectors if kind == "float" and served]]:
         if name in _FUNCTIONS:
             found += [
                 f"#define R float{width}", f"#define I int{width}", f"#define BITS as_int{width}",
@@ -150,7 +233,9 @@ def _instances(name: str, source: str) -> list[str]:
         else:
             doubles = ["double", *[kind + n for kind, n in vectors if kind == "double"]]
             standard = _STANDARD.get(name, name)
-            found += [f"{own} OVERLOAD own_{name}({own} x) {{ return {standard}(x); }}" for own in doubles]
+            for own in doubles:
+                parameters, values = (f"{own} x, {own} y", "x, y") if name in _OF_TWO else (f"{own} x", "x")
+                found.append(f"{own} OVERLOAD own_{name}({parameters}) {{ return {standard}({values}); }}")
     for kind, n in vectors:
         if name in _INSTRUCTIONS:
             own = kind + n
@@ -174,7 +259,7 @@ def inlined(source: str) -> str:
         return source
     order = [name for name in (*_INSTRUCTIONS, *_FUNCTIONS) if name in used]
     lines = ["#define OVERLOAD __attribute__((overloadable, always_inline))"]
-    if "double" in source:
+    if "double" in source or used & _SINGLE:
         lines.append("#pragma OPENCL EXTENSION cl_khr_fp64 : enable")
     for name in order:
         lines += _instances(name, source)

@@ -48,24 +48,61 @@ def max_pool(
     out = empty(input.runtime, (*input.shape[:2], *counts), input.dtype)
     indices = empty(input.runtime, out.shape, int64)
     # n: counts, kernel, input, stride, padding, dilation, strides
-    lines = [_digits("o", dims, 0), f"int found = 0, best = 0; {ELEMENTS[input.dtype].compute} top = 0;"]
+    numbers = _numbers(counts, kernel_size, shape, stride, padding, dilation, input.strides[2:])
+    own = ELEMENTS[input.dtype].compute
+    if input.runtime.is_cpu:
+        rows = [array.window(array.shape[:-1], array.strides[:-1], array.offset) for array in (out, indices)]
+        ones = input.window(
+            (*input.shape[:2], *[1] * (dims - 1)), (*input.strides[:2], *[0] * (dims - 1)), input.offset
+        )
+        run("max_pool_rows", _rows_of_maxima(dims, own), rows, [ones], numbers, "r0 r1 a0")
+        return out, indices
+    lines = [_digits("o", dims, 0), f"int found = 0, best = 0; {own} top = 0;"]
     place, at = "0", "x0"
     for d in range(dims):
-        lines.append(
-            f"for (int t{d} = 0; t{d} < n{dims + d}; ++t{d}) {{ "
-            f"int v{d} = o{d} * n{3 * dims + d} - n{4 * dims + d} + t{d} * n{5 * dims + d}; "
-            f"if (v{d} < 0 || v{d} >= n{2 * dims + d}) continue;"
-        )
+        lines.append(_tap(dims, d))
+        place = f"({place} * n{2 * dims + d} + v{d})"
+        at += f" + v{d} * (long)n{6 * dims + d}"
+    lines.append(f"{own} value = IN0({at}); if (!found || {_LARGER}) {{ top = value; best = {place}; found = 1; }}")
+    lines.append("}" * dims + " r0 = top; r1 = best;")
+    run("max_pool", " ".join(lines), [out, indices], [_plane(input)], numbers, "a0")
+    return out, indices
+
+
+_LARGER = "value > top || (value != value && top == top)"
+
+
+def _tap(dims: int, d: int) -> str:
+    """C that begins a loop over the taps of a dimension; ``v0`` ... is the place, if there is one."""
+    return (
+        f"for (int t{d} = 0; t{d} < n{dims + d}; ++t{d}) {{ "
+        f"int v{d} = o{d} * n{3 * dims + d} - n{4 * dims + d} + t{d} * n{5 * dims + d}; "
+        f"if (v{d} < 0 || v{d} >= n{2 * dims + d}) continue;"
+    )
+
+
+def _rows_of_maxima(dims: int, own: str) -> str:
+    """C lines for a row of windows, 16 at a time, so that what is done for each of them becomes vectors."""
+    last = dims - 1
+    count, taps, size, stride, padding, dilation, step = (f"n{k * dims + last}" for k in range(7))
+    lines = [_digits("o", last, 0) if last else "", f"for (int first = 0; first < {count}; first += 16) {{"]
+    lines.append(f"int many = min(16, {count} - first), best[16]; {own} tops[16];")
+    lines.append("for (int l = 0; l < 16; ++l) { best[l] = -1; tops[l] = 0; }")
+    place, at = "0", "x0"
+    for d in range(last):
+        lines.append(_tap(dims, d))
         place = f"({place} * n{2 * dims + d} + v{d})"
         at += f" + v{d} * (long)n{6 * dims + d}"
     lines.append(
-        f"{ELEMENTS[input.dtype].compute} value = IN0({at}); "
-        f"if (!found || value > top || (value != value && top == top)) {{ top = value; best = {place}; found = 1; }}"
+        f"for (int t = 0; t < {taps}; ++t) for (int l = 0; l < 16; ++l) {{ "
+        f"int v = (first + l) * {stride} - {padding} + t * {dilation}, inside = (v >= 0) & (v < {size}); "
+        f"{own} value = IN0({at} + (inside ? v : 0) * (long){step}), top = tops[l]; "
+        f"int better = inside & ((best[l] < 0) | (value > top) | ((value != value) & (top == top))); "
+        f"tops[l] = better ? value : top; best[l] = better ? {place} * {size} + v : best[l]; }}"
     )
-    lines.append("}" * dims + " r0 = top; r1 = best;")
-    numbers = _numbers(counts, kernel_size, shape, stride, padding, dilation, input.strides[2:])
-    run("max_pool", " ".join(lines), [out, indices], [_plane(input)], numbers, "a0")
-    return out, indices
+    lines.append("}" * last)
+    lines.append("for (int l = 0; l < many; ++l) { OUT0(y0 + first + l, tops[l]); OUT1(y1 + first + l, best[l]); } }")
+    return " ".join(lines)
 
 
 def max_pool_backward(g: Array, indices: Array, size: Size) -> Array:

@@ -58,6 +58,7 @@ class Runtime:
         workers: the threads of a CPU, or the multiprocessors of a GPU.
         local_memory: bytes that a work-group may share.
         units: how many work-items keep the device busy.
+        kernels, ready: what was compiled, and kernels with all that a call needs besides places in memory.
         largest: bytes that one array may take.
         memory: bytes that all arrays may take. Drivers of CPUs go on past what they say that they have, until the
             system ends the process.
@@ -73,6 +74,7 @@ class Runtime:
         self.pool = pyopencl.tools.MemoryPool(pyopencl.tools.ImmediateAllocator(self.queue))
         self.lock = threading.Lock()
         self.kernels: dict[Any, Any] = {}
+        self.ready: dict[Any, Any] = {}
         self.is_cpu = bool(self.hardware.type & cl.device_type.CPU)
         self.inlines = "portable computing language" in self.hardware.platform.name.lower()
         self.local_size = min(256 if self.is_cpu else 128, self.hardware.max_work_group_size)
@@ -155,8 +157,10 @@ class Runtime:
 
     def launch(self, name: str, kernel: Any, sizes: tuple[int, ...], local: tuple[int, ...] | None, args: Any) -> None:
         """Enqueue a kernel over ``sizes`` work-items, rounded up to whole work-groups."""
-        if local is not None:
-            sizes = tuple([-(-n // group) * group for n, group in zip(sizes, local, strict=True)])
+        self.enqueue(name, kernel, sizes if local is None else rounded(sizes, local), local, args)
+
+    def enqueue(self, name: str, kernel: Any, sizes: tuple[int, ...], local: tuple[int, ...] | None, args: Any) -> None:
+        """:meth:`launch` of whole work-groups."""
         try:
             with self.lock:  # a kernel object holds its arguments
                 kernel(self.queue, sizes, local, *args)
@@ -228,6 +232,11 @@ def runtime(target: Any) -> Runtime:
     """The runtime of a device, made at first use; without an index, or None, that of the current one."""
     index = None if target is None else target.index
     return _runtime(current_index("opencl") if index is None else index)
+
+
+def rounded(sizes: tuple[int, ...], local: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes, rounded up to whole work-groups."""
+    return tuple([-(-n // group) * group for n, group in zip(sizes, local, strict=True)])
 
 
 def kernel_name(prefix: str, key: Any) -> str:

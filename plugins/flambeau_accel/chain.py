@@ -94,6 +94,8 @@ def add_sums(plan: Plan, source: Operand, target: Operand) -> None:
 def channel_sums(array: Array, shape: tuple[int, int, int]) -> Array:
     """The sums over samples and places of a contiguous array of samples, channels and places: (C,)."""
     width = row_width(shape[2], ROW)
+    if width == 1:
+        return added_up(array.reshape(shape))
     sums = numpy.empty((*shape[:2], shape[2] // width), FLOAT)
     plan_for(("sums of rows", sums.size, width), partial(_sums_plan, sums.size, width)).run(array, sums)
     return added_up(sums)

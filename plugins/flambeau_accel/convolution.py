@@ -74,15 +74,22 @@ def convolution_backward(
         return fallback(g, input, weight, stride, padding, dilation, transposed, output_padding, groups, needs)
     geometry = stride, padding, dilation, groups
     gi = gw = gb = None
-    if needs[0]:
-        size = input.shape[2:]
-        gi = correlate(g, weight, None, size, geometry) if transposed else scatter(g, weight, size, geometry)
-    if needs[1]:
-        ends = (g, input) if transposed else (input, g)
-        gw = products(*ends, weight.shape, geometry)
+    if needs[0] and needs[1] and not _is_narrow(weight, geometry):
+        gi, gw = both(g, weight, input, geometry, transposed)
+    else:
+        if needs[0]:
+            size = input.shape[2:]
+            gi = correlate(g, weight, None, size, geometry) if transposed else scatter(g, weight, size, geometry)
+        if needs[1]:
+            ends = (g, input) if transposed else (input, g)
+            gw = products(*ends, weight.shape, geometry)
     if needs[2]:
         gb = _sums(contiguous(g))
     return gi, gw, gb
+
+
+def _is_narrow(weight: Array, geometry: Geometry) -> bool:
+    return weight.shape[1] < NARROW and geometry[3] == 1 and max(geometry[2]) == 1
 
 
 def _sums(g: Array) -> Array:
@@ -106,6 +113,8 @@ def _served_size(
         return None
     geometry = zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
     if transposed:
+        if any(o >= s + p for o, s, p in zip(output_padding, stride, padding, strict=True)):
+            return None  # places that no window would meet, for oneDNN one of them too many
         extras = zip(geometry, output_padding, strict=True)
         size = tuple([transposed_output_size(*entry, extra) for entry, extra in extras])
     else:
@@ -126,8 +135,8 @@ def correlate(x: Array, weight: Array, bias: Array | None, size: Size, geometry:
 
 def scatter(g: Array, weight: Array, size: Size, geometry: Geometry) -> Array:
     """The gradient with respect to the input: (N, O, ...), (O, C / groups, *kernel) -> (N, C, *size)."""
-    stride, padding, dilation, groups = geometry
-    if weight.shape[1] < NARROW and groups == 1 and max(dilation) == 1:
+    stride, padding, _, groups = geometry
+    if _is_narrow(weight, geometry):
         windows = subpixel.windows(size, weight, stride, padding, g.shape[2:])
         if windows is not None:
             before, counts = windows
@@ -146,6 +155,51 @@ def products(x: Array, g: Array, shape: Size, geometry: Geometry) -> Array:
     return out
 
 
+def both(g: Array, weight: Array, input: Array, geometry: Geometry, transposed: bool) -> tuple[Array, Array]:
+    """The gradients with respect to the input and to the weight, of a transposed convolution as well."""
+    gi, gw = numpy.empty(input.shape, g.dtype), numpy.empty(weight.shape, g.dtype)
+    ends = g.shape, strides_of(g), weight.shape, strides_of(weight), input.shape, strides_of(input)
+    key = "gradients", transposed, g.dtype, ends, geometry
+    plan_for(key, partial(_built_both, g.dtype, ends, geometry, transposed)).run(g, weight, input, gi, gw)
+    return gi, gw
+
+
+class _Apart(Plan):
+    """The two gradients by a plan each."""
+
+    def __init__(self, runtime: Runtime, of_input: Plan, of_weight: Plan, transposed: bool) -> None:
+        super().__init__(runtime)
+        self.of_input, self.of_weight, self.transposed = of_input, of_weight, transposed
+
+    def run(self, *arrays: Array) -> None:
+        g, weight, input, gi, gw = arrays
+        self.of_input.run(g, weight, gi)
+        self.of_weight.run(*((g, input) if self.transposed else (input, g)), gw)
+
+
+def _built_both(dtype: Any, ends: Any, geometry: Geometry, transposed: bool, runtime: Runtime) -> Plan:
+    """The plan for both gradients, by the ways that are faster."""
+    g, weight, x = ends[:2], ends[2:4], ends[4:]
+    first = "correlate" if transposed else "scatter", (*g, *weight, x[0])
+    second = "products", (*g, *x, weight[0]) if transposed else (*x, *g, weight[0])
+    pay = [winograd.pays(product, dtype, *_upright(end, geometry)) for product, end in (first, second)]
+    if all(pay) and not transposed and len(geometry[0]) == 2:
+        with suppress(NotImplementedError):
+            return winograd.gradients(runtime, dtype, ends, geometry)
+    if any(pay):
+        plans = [_built(product, dtype, end, geometry, False, runtime) for product, end in (first, second)]
+        return _Apart(runtime, plans[0], plans[1], transposed)
+    if geometry[3] == g[0][1] == x[0][1]:
+        ends, geometry = _upright(ends, geometry)
+    build = convolution_plans.transposed_gradients if transposed else convolution_plans.gradients
+    return build(runtime, dtype, ends, geometry)
+
+
+def _upright(ends: Any, geometry: Geometry) -> tuple[Any, Geometry]:
+    """A one-dimensional convolution as a column of a two-dimensional one, for which oneDNN has other kernels."""
+    return convolution_plans.upright(ends, geometry) if len(geometry[0]) == 1 else (ends, geometry)
+
+
 def _planned(product: str, a: Array, b: Array, out: Size, geometry: Geometry, biased: bool = False) -> Plan:
     ends = (a.shape, strides_of(a), b.shape, strides_of(b), out)
     key = (product, a.dtype, ends, geometry, biased)
@@ -154,7 +208,7 @@ def _planned(product: str, a: Array, b: Array, out: Size, geometry: Geometry, bi
 
 def _built(product: str, dtype: Any, ends: Any, geometry: Geometry, biased: bool, runtime: Runtime) -> Plan:
     """The plan for one of the three products, by the way that is faster."""
-    upright = convolution_plans.upright(ends, geometry) if len(geometry[0]) == 1 else (ends, geometry)
+    upright = _upright(ends, geometry)
     if winograd.pays(product, dtype, *upright):
         with suppress(NotImplementedError):
             plan: Plan = getattr(winograd, product)(runtime, dtype, *upright, biased)

@@ -57,10 +57,8 @@ def fit(x: Size, kernel: Size, out: Size, geometry: Geometry) -> Fit:
 
 def upright(ends: Any, geometry: Geometry) -> tuple[Any, Geometry]:
     """A one-dimensional convolution as a two-dimensional one, a place wide."""
-    a, a_strides, b, b_strides, out = ends
     stride, padding, dilation, groups = geometry
-    ends = (*a, 1), (*a_strides, 1), (*b, 1), (*b_strides, 1), (*out, 1)
-    return ends, ((*stride, 1), (*padding, 0), (*dilation, 1), groups)
+    return tuple([(*end, 1) for end in ends]), ((*stride, 1), (*padding, 0), (*dilation, 1), groups)
 
 
 class Layouts:
@@ -117,8 +115,7 @@ def correlate(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biase
     x, x_strides, weight, weight_strides, y = ends
     plan = Plan(runtime)
     inputs = {SRC: plan.operand(x, dtype, x_strides)}
-    shape, strides = grouped(weight, weight_strides, geometry[3])
-    inputs[WEIGHTS] = plan.operand(shape, dtype, strides)
+    inputs[WEIGHTS] = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
     outputs = {DST: plan.operand(y, dtype)}
     if biased:
         inputs[BIAS] = plan.operand(y[1:2], dtype)
@@ -133,8 +130,7 @@ def scatter(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased:
     y, y_strides, weight, weight_strides, x = ends
     plan = Plan(runtime)
     inputs = {DIFF_DST: plan.operand(y, dtype, y_strides)}
-    shape, strides = grouped(weight, weight_strides, geometry[3])
-    inputs[WEIGHTS] = plan.operand(shape, dtype, strides)
+    inputs[WEIGHTS] = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
     outputs = {DIFF_SRC: plan.operand(x, dtype)}
     layouts = Layouts(runtime, dtype, x, weight, y, geometry[3])
     plan.add(backward_data(runtime, layouts, fit(x, weight, y, geometry)), inputs, outputs)
@@ -146,8 +142,43 @@ def products(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased
     x, x_strides, y, y_strides, weight = ends
     plan = Plan(runtime)
     inputs = {SRC: plan.operand(x, dtype, x_strides), DIFF_DST: plan.operand(y, dtype, y_strides)}
-    shape, strides = grouped(weight, row_major(weight), geometry[3])
-    outputs = {DIFF_WEIGHTS: plan.operand(shape, dtype, strides)}
+    outputs = {DIFF_WEIGHTS: plan.operand(*_ordered(grouped(weight, row_major(weight), geometry[3]), dtype))}
     layouts = Layouts(runtime, dtype, x, weight, y, geometry[3])
     plan.add(backward_weights(runtime, layouts, fit(x, weight, y, geometry)), inputs, outputs)
     return plan
+
+
+def gradients(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry) -> Plan:
+    """For (N, O, ...), (O, C / groups, *kernel), (N, C, *sizes) -> the last two: :func:`scatter` and :func:`products`.
+
+    In one plan, so that the first array is brought into another layout only once.
+    """
+    y, y_strides, weight, weight_strides, x, x_strides = ends
+    plan = Plan(runtime)
+    cotangent = plan.operand(y, dtype, y_strides)
+    kernel = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
+    source, target = plan.operand(x, dtype, x_strides), plan.operand(x, dtype)
+    found = plan.operand(*_ordered(grouped(weight, row_major(weight), geometry[3]), dtype))
+    layouts, windows = Layouts(runtime, dtype, x, weight, y, geometry[3]), fit(x, weight, y, geometry)
+    plan.add(backward_data(runtime, layouts, windows), {DIFF_DST: cotangent, WEIGHTS: kernel}, {DIFF_SRC: target})
+    plan.add(backward_weights(runtime, layouts, windows), {SRC: source, DIFF_DST: cotangent}, {DIFF_WEIGHTS: found})
+    return plan
+
+
+def transposed_gradients(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry) -> Plan:
+    """For (N, C, *sizes), (O, C / groups, *kernel), (N, O, ...) -> the last two: a convolution and :func:`products`."""
+    x, x_strides, weight, weight_strides, y, y_strides = ends
+    plan = Plan(runtime)
+    cotangent = plan.operand(x, dtype, x_strides)
+    kernel = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
+    source, target = plan.operand(y, dtype, y_strides), plan.operand(y, dtype)
+    found = plan.operand(*_ordered(grouped(weight, row_major(weight), geometry[3]), dtype))
+    layouts, windows = Layouts(runtime, dtype, x, weight, y, geometry[3]), fit(x, weight, y, geometry)
+    plan.add(forward(runtime, layouts, windows), {SRC: cotangent, WEIGHTS: kernel}, {DST: target})
+    plan.add(backward_weights(runtime, layouts, windows), {SRC: cotangent, DIFF_DST: source}, {DIFF_WEIGHTS: found})
+    return plan
+
+
+def _ordered(described: tuple[Size, Size], dtype: Any) -> tuple[Size, Any, Size]:
+    shape, strides = described
+    return shape, dtype, strides

@@ -253,6 +253,7 @@ class Plan:
         self.parts: list[tuple[c_void_p, int, int]] = []  # memory within an operand: the operand's number, the offset
         self.steps: list[tuple[c_void_p, int, Any]] = []
         self.inners: list[tuple[c_void_p, int]] = []  # memory in the thread's scratch, and its place there
+        self.reordered: dict[int | None, list[Operand]] = {}
         self.inner_size = 0
         self.scratch_at = 0
         self.kept: list[Any] = []
@@ -303,11 +304,7 @@ class Plan:
         later = []
         for number, operand in inputs.items():
             wanted = primitive.layout(number) if number in _QUERIES else operand.layout
-            if wanted == operand.layout:
-                given[number] = operand.memory
-            else:
-                given[number] = self.inner(wanted).memory
-                self._reorder(operand.layout, operand.memory, wanted, given[number])
+            given[number] = self._as_wanted(operand, wanted)
         for number, operand in outputs.items():
             wanted = primitive.layout(number) if number in _QUERIES else operand.layout
             if wanted == operand.layout:
@@ -318,6 +315,20 @@ class Plan:
         self.step(primitive, given)
         for wanted, memory, operand in later:
             self._reorder(wanted, memory, operand.layout, operand.memory)
+
+    def _as_wanted(self, operand: Operand, wanted: Layout) -> c_void_p:
+        """An input, in another layout if need be; the caller's arrays, which do not change, only once in each."""
+        if wanted == operand.layout:
+            return operand.memory
+        known = self.reordered.setdefault(operand.memory.value, [])
+        for other in known:
+            if other.layout == wanted:
+                return other.memory
+        result = self.inner(wanted)
+        self.reorder(operand, result)
+        if operand.memory in self.operands:
+            known.append(result)
+        return result.memory
 
     def reorder(self, source: Operand, target: Operand) -> None:
         """Copy an operand into another's layout."""

@@ -96,9 +96,19 @@ def pays(product: str, dtype: Any, ends: Any, geometry: Geometry) -> bool:
 class _Rows(Plan):
     """A plan over arrays in a blocked layout, some rows at a time."""
 
-    def __init__(self, runtime: Runtime, block: int) -> None:
-        super().__init__(runtime)
-        self.block = block
+    block = 0  # how many channels lie side by side
+
+    def settle(self, layout: Layout, shape: Size) -> None:
+        """Take the layouts of which ``layout``, oneDNN's choice, is one.
+
+        Raises:
+            NotImplementedError: when it is none that is known here, or others were taken before.
+        """
+        for block, tag in BLOCKED.items():
+            if layout == Layout.tagged(self.runtime, shape, FLOAT, tag) and self.block in (0, block):
+                self.block = block
+                return
+        raise NotImplementedError
 
     def blocked(self, shape: Size) -> Layout:
         return Layout.tagged(self.runtime, shape, FLOAT, BLOCKED[self.block])
@@ -153,18 +163,6 @@ class _Product:
         plan.add(self.primitive, {SRC: self.matrix, WEIGHTS: ends[0]}, {DST: ends[1]})
 
 
-def _block(layout: Layout, shape: Size) -> int:
-    """How many channels lie side by side in a layout of oneDNN's choice.
-
-    Raises:
-        NotImplementedError: when it is none that is known here.
-    """
-    for block, tag in BLOCKED.items():
-        if layout == Layout.tagged(layout.runtime, shape, FLOAT, tag):
-            return block
-    raise NotImplementedError
-
-
 def _at_a_time(shape: Size) -> int:
     """How many samples, a divisor of their number, make a chunk."""
     limit = max(1, CHUNK * worker_threads() // (4 * prod(shape[1:])))
@@ -193,50 +191,95 @@ def _runs(size: int, rows: int, results: int) -> tuple[tuple[Size, Size], tuple[
 
 def correlate(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased: bool) -> Plan:
     """For (N, C, H, W), (O, C, 3, K) -> (N, O, *size), and (O,) where ``biased``."""
-    return _convolve(runtime, ends, geometry, biased, False)
+    plan = _Rows(runtime)
+    source, weight, out = _operands(plan, ends)
+    bias = plan.operand((ends[4][1],), FLOAT) if biased else None
+    _add_convolution(plan, source, weight, out, bias, ends, geometry)
+    return plan
 
 
 def scatter(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased: bool) -> Plan:
     """For (N, O, ...), (O, C, 3, K) -> (N, C, H, W)."""
-    return _convolve(runtime, ends, geometry, False, True)
+    plan = _Rows(runtime)
+    _add_convolution(plan, *_operands(plan, ends), None, ends, geometry, True)
+    return plan
 
 
-def _convolve(runtime: Runtime, ends: Any, geometry: Geometry, biased: bool, turned: bool) -> Plan:
-    source, source_strides, weight, weight_strides, target = ends
+def products(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased: bool) -> Plan:
+    """For (N, C, ...), (N, O, ...) -> (O, C, 3, K)."""
+    plan = _Rows(runtime)
+    _add_products(plan, *_operands(plan, ends), ends, geometry)
+    return plan
+
+
+def gradients(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry) -> Plan:
+    """For (N, O, ...), (O, C, 3, K), (N, C, H, W) -> (N, C, H, W), (O, C, 3, K)."""
+    g, g_strides, weight, weight_strides, x, x_strides = ends
+    plan = _Rows(runtime)
+    given, kernel = plan.operand(g, FLOAT, g_strides), plan.operand(weight, FLOAT, weight_strides)
+    source = plan.operand(x, FLOAT, x_strides)
+    targets = plan.operand(x, FLOAT), plan.operand(weight, FLOAT)
+    blocked = _add_products(plan, source, given, targets[1], (x, x_strides, g, g_strides, weight), geometry)
+    end = g, g_strides, weight, weight_strides, x
+    _add_convolution(plan, given, kernel, targets[0], None, end, geometry, True, blocked)
+    return plan
+
+
+def _operands(plan: Plan, ends: Any) -> tuple[Operand, Operand, Operand]:
+    return plan.operand(ends[0], FLOAT, ends[1]), plan.operand(ends[2], FLOAT, ends[3]), plan.operand(ends[4], FLOAT)
+
+
+def _add_convolution(
+    plan: _Rows,
+    array: Operand,
+    weight: Operand,
+    out: Operand,
+    bias: Operand | None,
+    ends: Any,
+    geometry: Geometry,
+    turned: bool = False,
+    blocked: int | None = None,
+) -> None:
+    """Add a convolution, or the gradient of one with respect to its input.
+
+    Args:
+        blocked: the offset of the blocked form of ``array`` in the memory of a call, where it has one.
+    """
+    runtime = plan.runtime
+    source, source_strides, kernel, kernel_strides, target = ends
     padding = 2 - geometry[1][0] if turned else geometry[1][0]
     count, tiles = _at_a_time(source), -(-target[2] // ROWS)
     given = count, source[1], tiles, source[3]
     result = count, target[1], tiles, target[3]
-    windows, kernel = _row_geometry(geometry), (*weight[:2], 1, weight[3])
+    row = *kernel[:2], 1, kernel[3]
     if turned:
-        layouts = Layouts(runtime, FLOAT, result, kernel, given, 1)
-        primitive = backward_data(runtime, layouts, fit(result, kernel, given, windows))
-        roles = DIFF_DST, WEIGHTS, DIFF_SRC
+        layouts, windows = (
+            Layouts(runtime, FLOAT, result, row, given, 1),
+            fit(result, row, given, _along_rows(geometry)),
+        )
+        primitive, roles = backward_data(runtime, layouts, windows), (DIFF_DST, WEIGHTS, DIFF_SRC)
     else:
-        layouts = Layouts(runtime, FLOAT, given, kernel, result, 1)
-        primitive = forward(runtime, layouts, fit(given, kernel, result, windows))
-        roles = SRC, WEIGHTS, DST
-    plan = _Rows(runtime, _block(primitive.layout(roles[0]), given))
-    if _block(primitive.layout(roles[2]), result) != plan.block:
-        raise NotImplementedError
-    operands = [plan.operand(source, FLOAT, source_strides), plan.operand(weight, FLOAT, weight_strides)]
-    out = plan.operand(target, FLOAT)
+        layouts, windows = (
+            Layouts(runtime, FLOAT, given, row, result, 1),
+            fit(given, row, result, _along_rows(geometry)),
+        )
+        primitive, roles = forward(runtime, layouts, windows), (SRC, WEIGHTS, DST)
+    plan.settle(primitive.layout(roles[0]), given)
+    plan.settle(primitive.layout(roles[2]), result)
+    filters = _filters(plan, weight, kernel, kernel_strides, primitive.layout(WEIGHTS), turned)
     # The row of ones in A^T brings what is added to its product to all four rows.
-    shifted, bias = primitive, None
-    if biased:
-        bias = plan.operand((target[1],), FLOAT)
-        shifted = forward(runtime, layouts, fit(given, kernel, result, windows), bias.layout)
-    filters = _filters(plan, operands[1], weight, weight_strides, primitive.layout(WEIGHTS), turned)
+    shifted = primitive if bias is None else forward(runtime, layouts, windows, bias.layout)
 
-    x = plan.inner(plan.blocked((count, *source[1:])))
+    chunk = plan.blocked((count, *source[1:]))
+    at = plan.room(chunk.size) if blocked is None else blocked
     tile = plan.inner(plan.blocked(given))
     parts = plan.blocked(result)
     middle = plan.room(TAPS * parts.size)
     products = [plan.inner(parts, middle + j * parts.size) for j in range(TAPS)]
     whole = plan.blocked((*result[:2], tiles * ROWS, result[3]))
-    y_at = plan.room(whole.size)
-    y = plan.inner(whole.within((count, *target[1:])), y_at)
-    combiners = [_Combiner(plan, row, (count, *source[1:]), padding, tiles) for row in bases()[2]]
+    end = plan.room(whole.size)
+    y = plan.inner(whole.within((count, *target[1:])), end)
+    combiners = [_Combiner(plan, weights, (count, *source[1:]), padding, tiles) for weights in bases()[2]]
     run = result[3] * plan.block
     planes = count * result[1] // plan.block
     assemble = _Product(
@@ -245,9 +288,11 @@ def _convolve(runtime: Runtime, ends: Any, geometry: Geometry, biased: bool, tur
         ((planes, tiles, TAPS, run), (tiles * run, run, parts.size // 4, 1)),
         ((planes, tiles, ROWS, run), (tiles * ROWS * run, ROWS * run, run, 1)),
     )
-    starts = plan.chunks(operands[0], source, source_strides, count)
-    for start, end in zip(starts, plan.chunks(out, target, row_major(target), count), strict=True):
-        plan.reorder(start, x)
+    starts = plan.chunks(array, source, source_strides, count)
+    for number, target_part in enumerate(plan.chunks(out, target, row_major(target), count)):
+        x = plan.inner(chunk, at if blocked is None else at + number * chunk.size)
+        if blocked is None:
+            plan.reorder(starts[number], x)
         for j in range(TAPS):
             combiners[j].add(plan, x, tile)
             inputs = {roles[0]: tile, roles[1]: filters[j]}
@@ -255,33 +300,31 @@ def _convolve(runtime: Runtime, ends: Any, geometry: Geometry, biased: bool, tur
                 plan.add(shifted, {**inputs, BIAS: bias}, {roles[2]: products[j]})
             else:
                 plan.add(primitive, inputs, {roles[2]: products[j]})
-        assemble.add(plan, middle, y_at)
-        plan.reorder(y, end)
-    return plan
+        assemble.add(plan, middle, end)
+        plan.reorder(y, target_part)
 
 
-def _row_geometry(geometry: Geometry) -> Geometry:
+def _along_rows(geometry: Geometry) -> Geometry:
     """That of the convolutions with kernels one row high."""
     (_, stride), (_, padding), (_, dilation), groups = geometry
     return (1, stride), (0, padding), (1, dilation), groups
 
 
-def products(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased: bool) -> Plan:
-    """For (N, C, ...), (N, O, ...) -> (O, C, 3, K)."""
-    x, x_strides, y, y_strides, weight = ends
+def _add_products(plan: _Rows, array: Operand, cotangent: Operand, out: Operand, ends: Any, geometry: Geometry) -> int:
+    """Add the gradient with respect to the weight. Returns where the blocked form of ``cotangent`` is."""
+    runtime = plan.runtime
+    x, _, y, _, weight = ends
     tiles = -(-y[2] // ROWS)
     given, result = (*x[:2], tiles, x[3]), (*y[:2], tiles, y[3])
     kernel = (*weight[:2], 1, weight[3])
     layouts = Layouts(runtime, FLOAT, given, kernel, result, 1)
-    primitive = backward_weights(runtime, layouts, fit(given, kernel, result, _row_geometry(geometry)))
-    plan = _Rows(runtime, _block(primitive.layout(SRC), given))
-    if _block(primitive.layout(DIFF_DST), result) != plan.block:
-        raise NotImplementedError
-    operands = plan.operand(x, FLOAT, x_strides), plan.operand(y, FLOAT, y_strides)
-    out = plan.operand(weight, FLOAT)
-    inner = plan.inner(plan.blocked(x)), plan.inner(plan.blocked(y))
-    for operand, blocked in zip(operands, inner, strict=True):
-        plan.reorder(operand, blocked)
+    primitive = backward_weights(runtime, layouts, fit(given, kernel, result, _along_rows(geometry)))
+    plan.settle(primitive.layout(SRC), given)
+    plan.settle(primitive.layout(DIFF_DST), result)
+    at = plan.room(plan.blocked(y).size)
+    inner = plan.inner(plan.blocked(x)), plan.inner(plan.blocked(y), at)
+    plan.reorder(array, inner[0])
+    plan.reorder(cotangent, inner[1])
     tile, other = plan.inner(plan.blocked(given)), plan.inner(plan.blocked(result))
     wanted = primitive.layout(DIFF_WEIGHTS)
     start = plan.room(TAPS * wanted.size)
@@ -296,4 +339,4 @@ def products(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased
     row = Layout.of(runtime, kernel, FLOAT, strides)
     for k in range(3):
         plan.reorder(plan.inner(wanted, end + k * wanted.size), plan.part(out, row, k * strides[2] * 4))
-    return plan
+    return at

@@ -9,7 +9,9 @@ from typing import Any
 import numpy
 import pytest
 
-from flambeau import dtypes
+from flambeau import dispatch, dtypes
+from flambeau.devices import device
+from flambeau_numpy import constants
 from flambeau_numpy.backend import NumpyBackend
 from flambeau_numpy.creation import assign, full, to_dtype
 
@@ -274,3 +276,58 @@ def test_from_numpy_shares_memory_and_mends_the_byte_order() -> None:
     equal(found, x)
     with pytest.raises(TypeError, match="can't convert a numpy array of type <U1"):
         BACKEND.from_numpy(numpy.array(["a"]), None)
+
+
+# -- numbers as operands, functions of few elements --------------------------------------------------------------------
+
+
+@numpy.errstate(all="ignore")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool", "complex64"])
+@pytest.mark.parametrize("number", [0.0, -0.0, 0, 1, 1.0, 2.5, -3, math.inf, math.nan, 10**20])
+def test_numbers_count_as_in_numpy(dtype: str, number: float) -> None:
+    x = numpy.array([1, 0, 2, 3]).astype(dtype)
+    for name, ufunc in (("mul", numpy.multiply), ("add", numpy.add), ("lt", numpy.less)):
+        for _ in range(2):  # the second time the number is known
+            for arguments in ((x, number), (number, x)):
+                try:
+                    expected = ufunc(*arguments)
+                except (OverflowError, TypeError) as error:
+                    with pytest.raises(type(error)):
+                        K[name](*arguments)
+                else:
+                    equal(K[name](*arguments), expected)
+
+
+def test_the_sign_of_zero_counts() -> None:
+    for zero in (0.0, -0.0, 0.0, -0.0):
+        equal(
+            K["atan2"](numpy.zeros(1, "float32"), zero), numpy.arctan2(numpy.zeros(1, "float32"), numpy.float32(zero))
+        )
+
+
+def test_constants_cannot_be_written_to_and_do_not_pile_up() -> None:
+    held = constants.constant(3.25, numpy.dtype("float32"))
+    assert held.shape == () and constants.constant(3.25, numpy.dtype("float32")) is held
+    with pytest.raises(ValueError, match="read-only"):
+        held[()] = 1
+    for i in range(2 * constants._LIMIT):
+        assert constants.constant(i + 0.5, numpy.dtype("float32")) == i + 0.5
+    assert len(constants._KNOWN[numpy.dtype("float32")]) <= constants._LIMIT
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "lgamma"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [0, 1, 100, 1000])
+def test_functions_of_few_and_of_many_elements(name: str, dtype: str, count: int) -> None:
+    special = pytest.importorskip("scipy.special")
+    dispatch.load(device("cpu"))  # of many elements the decomposition's parts run
+    x = numpy.random.default_rng(0).normal(0, 4, count).astype(dtype)
+    x[:8] = [math.nan, math.inf, -math.inf, 0.0, -2.0, 1.0, 30.0, 1e-30][: min(count, 8)]
+    if name == "lgamma":
+        x[2:3] = 0.25  # of minus infinity SciPy says something else than C
+    expected = (special.gammaln if name == "lgamma" else getattr(special, name))(x.astype("float64"))
+    found = K[name](x)
+    assert found.dtype == dtype and found.shape == x.shape
+    precision = numpy.finfo(dtype).eps
+    numpy.testing.assert_allclose(found, expected.astype(dtype), 200 * precision, 20 * precision)
+    numpy.testing.assert_array_equal(K[name](x.reshape(-1, 1))[:, 0], found)

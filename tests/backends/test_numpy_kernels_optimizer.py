@@ -162,3 +162,20 @@ def test_first_step_of_adam_has_the_size_of_the_rate() -> None:
     K["adam_step"]([param], [grad], [average], [square], [], [1], 0.1, 0.9, 0.999, 0.0, 0.0, False, False, False)
     numpy.testing.assert_allclose(param, [-0.1, 0.1, -0.1], rtol=1e-5)
     assert math.isfinite(param.sum())
+
+
+def test_small_parameters_are_updated_together_as_one_by_one() -> None:
+    shapes = [(3,), (), (40, 50), (2, 3), (0,), (5000,), (7, 1), *[(1000, 2)] * 40]
+    kinds = ["float32"] * 3 + ["float64", "float32", "float32", "float16"] + ["float32"] * 40
+    arrays = [[RNG.random(shape).astype(kind) for shape, kind in zip(shapes, kinds, strict=True)] for _ in range(4)]
+    arrays[0][3] = RNG.random((3, 2)).T  # not dense
+    arrays[0][0] = arrays[0][0][::-1]
+    steps = [1.0, 1.0, 2.0] + [2.0] * (len(shapes) - 3)
+    alone = [[array.copy() for array in group] for group in arrays]
+    settings = (0.1, 0.9, 0.99, 1e-8, 0.01, False, False, False)
+    K["adam_step"](*arrays, [], steps, *settings)
+    for i, step in enumerate(steps):
+        K["adam_step"](*[group[i : i + 1] for group in alone], [], [step], *settings)
+    for together, single in zip(arrays, alone, strict=True):
+        for found, expected in zip(together, single, strict=True):
+            numpy.testing.assert_array_equal(found, expected)

@@ -17,6 +17,7 @@ import pytest
 import flambeau
 from flambeau import dispatch, settings
 from flambeau.dtypes import DTYPES
+from flambeau_numpy import elementwise
 from flambeau_numpy.backend import NumpyBackend
 from flambeau_numpy.threads import PARALLEL, over_parts
 
@@ -40,6 +41,72 @@ def same_for_any_number(threads: Callable[[int], None], compute: Callable[[], An
     for other in found[1:]:
         numpy.testing.assert_array_equal(found[0], other)
     return found[0]
+
+
+MANY = elementwise.LARGE + 12_345
+
+
+@pytest.mark.parametrize(
+    ("name", "ufunc"), [("exp", numpy.exp), ("abs", numpy.absolute), ("isnan", numpy.isnan), ("relu", None)]
+)
+def test_functions_of_one_array(threads: Callable[[int], None], name: str, ufunc: Any) -> None:
+    x = RNG.standard_normal(MANY).astype("float32")
+    found = same_for_any_number(threads, lambda: K[name](x))
+    expected = numpy.maximum(x, 0) if ufunc is None else ufunc(x)
+    numpy.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype and found.base is None
+
+
+SHAPES = [((MANY,), (MANY,)), ((2, MANY), (MANY,)), ((MANY // 7, 7), (7,)), ((MANY,), ()), ((7,), (MANY // 7, 7)),
+          ((MANY // 7, 1), (1, 7)), ((MANY // 7, 7), (MANY // 7, 1)), ((1, MANY), (MANY,))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), SHAPES)
+@pytest.mark.parametrize("name", ["add", "lt", "maximum"])
+def test_functions_of_two_arrays(threads: Callable[[int], None], name: str, one: Any, other: Any) -> None:
+    a, b = RNG.random(one, numpy.float32), RNG.random(other, numpy.float32)
+    found = same_for_any_number(threads, lambda: K[name](a, b))
+    numpy.testing.assert_array_equal(found, K[name].bare(a, b))
+    numpy.testing.assert_array_equal(K[name](a.T, 0.5), K[name].bare(a.T, numpy.float32(0.5)))
+
+
+def test_arrays_that_are_not_dense_or_differ_in_dtype() -> None:
+    a, b = RNG.random((2, 3, MANY // 3), numpy.float32)
+    numpy.testing.assert_array_equal(K["mul"](a.T, b.T), a.T * b.T)
+    numpy.testing.assert_array_equal(K["mul"](a, b.astype("float64")), a * b.astype("float64"))
+    with pytest.raises(ValueError, match="broadcast"):
+        K["mul"](a, b[:, 1:])
+
+
+def test_in_place(threads: Callable[[int], None]) -> None:
+    a, b = RNG.random((2, MANY), numpy.float32)
+
+    def compute() -> Any:
+        target = a.copy()
+        assert K["add_"](target, b) is target and K["mul_"](target, 0.1) is target and K["sqrt_"](target) is target
+        return target
+
+    numpy.testing.assert_array_equal(same_for_any_number(threads, compute), numpy.sqrt((a + b) * numpy.float32(0.1)))
+
+
+def test_casts_and_limits(threads: Callable[[int], None]) -> None:
+    x = RNG.standard_normal(MANY).astype("float32")
+    found = same_for_any_number(threads, lambda: K["to_dtype"](x, DTYPES["int16"]))
+    numpy.testing.assert_array_equal(found, x.astype("int16"))
+    found = same_for_any_number(threads, lambda: K["clamp"](x, -0.5, None))
+    numpy.testing.assert_array_equal(found, numpy.maximum(x, numpy.float32(-0.5)))
+
+
+@pytest.mark.parametrize("op", ["sigmoid_backward", "tanh_backward"])
+def test_slopes(threads: Callable[[int], None], op: str) -> None:
+    g, y = RNG.random((2, LARGE)).astype("float32")
+    expected = g.astype("float64") * (y - numpy.float64(1) * y * y if op == "sigmoid_backward" else 1 - 1.0 * y * y)
+    for of in (lambda a: a, lambda a: a[:7], lambda a: a[0], lambda a: a[::2]):
+        numpy.testing.assert_allclose(K[op](of(g), of(y)), of(expected), 1e-4, 1e-6)
+    same_for_any_number(threads, lambda: K[op](g, y))
+    numpy.testing.assert_allclose(
+        K[op](g[:6].reshape(3, 2), y[:2]), K[op](g[:6].reshape(3, 2), y[[0, 1, 0, 1, 0, 1]].reshape(3, 2))
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -242,7 +309,7 @@ def test_the_kit_holds_with_small_arrays_in_parts(tmp_path: Path) -> None:
         "from flambeau_numpy import activation, blocks, dropout, elementwise, pointwise, threads\n"
         "for module in (activation, pointwise, threads):\n    module.PARALLEL = 2\n"
         "for module in (activation, blocks, dropout, elementwise, pointwise):\n    module.BLOCK = 3\n"
-        "activation.LARGE = elementwise.LARGE = 2\nblocks.ROW_BLOCK = elementwise._PIECE = 3\n"
+        "activation.LARGE = elementwise.LARGE = 2\nblocks.ROW_BLOCK = elementwise.PIECE = activation.PIECE = 3\n"
     )
     names = ["softplus", "lgamma", "igamma", "masked_fill", "isclose", "nan_to_num", "lerp", "addcmul", "hardtanh",
              "celu", "where", "relu", "sigmoid", "softmax", "batch_norm", "dropout"]  # fmt: skip

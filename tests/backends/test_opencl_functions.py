@@ -25,6 +25,10 @@ REFERENCES = {
     "log": (numpy.log, (-1, 50)),
     "log1p": (numpy.log1p, (-2, 50)),
     "log2": (numpy.log2, (-1, 50)),
+    "log10": (numpy.log10, (-1, 50)),
+    "exp2": (numpy.exp2, (-155, 135)),
+    "sin": (numpy.sin, (-50, 50)),
+    "cos": (numpy.cos, (-50, 50)),
     "erf": (special.erf, (-5, 5)),
     "sqrt": (numpy.sqrt, (-1, 50)),
     "floor": (numpy.floor, (-9, 9)),
@@ -59,6 +63,26 @@ def test_errors_are_a_few_units_in_the_last_place(name: str) -> None:
     )
     tiny = numpy.isfinite(expected) & ~finite
     numpy.testing.assert_allclose(actual[tiny], expected[tiny], rtol=0, atol=1e-44)
+
+
+def test_powers() -> None:
+    generator = numpy.random.default_rng(1)
+    bases = numpy.concatenate([_arguments(-10, 10), _arguments(0.9, 1.1)])
+    exponents = numpy.concatenate([generator.uniform(-20, 20, bases.size // 2), generator.integers(-9, 9, bases.size)])
+    special_bases, special_exponents = numpy.meshgrid(_SPECIAL, [*_SPECIAL, 2.0, 3.0, -3.0, 0.5, -0.5, 2.0**24 + 2])
+    x = numpy.concatenate([generator.permutation(bases), special_bases.ravel()]).astype(numpy.float32)
+    y = numpy.concatenate([exponents[: bases.size], special_exponents.ravel()]).astype(numpy.float32)
+    actual = flambeau.pow(*(flambeau.from_numpy(a).to("opencl") for a in (x, y))).cpu().numpy()
+    with numpy.errstate(all="ignore"):
+        exact = numpy.power(x.astype(numpy.float64), y.astype(numpy.float64))
+        expected = exact.astype(numpy.float32)
+    normal = numpy.isfinite(expected) & (numpy.abs(expected) > 1.2e-38)
+    numpy.testing.assert_array_equal(actual[~numpy.isfinite(expected)], expected[~numpy.isfinite(expected)])
+    units = numpy.abs(actual[normal] - exact[normal]) / numpy.spacing(numpy.abs(expected[normal]))
+    assert units.max() < 1
+    tiny = numpy.isfinite(expected) & ~normal
+    numpy.testing.assert_allclose(actual[tiny], expected[tiny], rtol=0, atol=1e-44)
+    numpy.testing.assert_array_equal(numpy.signbit(actual[tiny]), numpy.signbit(expected[tiny]))
 
 
 def test_a_program_gets_only_the_functions_that_it_uses() -> None:

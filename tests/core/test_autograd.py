@@ -660,3 +660,44 @@ def test_leaves_that_are_given_one_array_get_gradients_of_their_own():
     cotangent = flambeau.ones(4)
     (x + y).backward(cotangent)
     assert len({x.grad.data_ptr(), y.grad.data_ptr(), cotangent.data_ptr()}) == 3
+
+
+def test_no_grad_in_one_thread_is_no_matter_of_another() -> None:
+    import threading
+
+    x = flambeau.ones(2, requires_grad=True)
+    inside, done = threading.Event(), threading.Event()
+    found: list[bool] = []
+
+    def silent() -> None:
+        with flambeau.no_grad():
+            inside.set()
+            done.wait(10)
+            found.extend([(x + x).requires_grad, x.exp().requires_grad, x.sum().requires_grad, (x @ x).requires_grad])
+        found.append((x + x).requires_grad)
+
+    thread = threading.Thread(target=silent)
+    thread.start()
+    inside.wait(10)
+    here = [(x + x).requires_grad, x.exp().requires_grad, x.sum().requires_grad, (x @ x).requires_grad]
+    done.set()
+    thread.join()
+    assert here == [True] * 4 and found == [False] * 4 + [True]
+    with flambeau.no_grad():
+        with flambeau.enable_grad():
+            assert (x + x).requires_grad
+        assert not (x + x).requires_grad
+    with flambeau.inference_mode():
+        assert not x.exp().requires_grad
+    assert x.exp().requires_grad
+
+
+def test_broadcasting_is_undone_on_every_way() -> None:
+    row, column, number = (flambeau.ones(*shape, requires_grad=True) for shape in ((3,), (2, 1), ()))
+    for function in (flambeau.add, flambeau.mul, flambeau.sub, flambeau.maximum, flambeau.atan2):
+        for one, other in ((row, column), (column, row), (number, column), (row, number), (row, column.detach())):
+            one.grad = other.grad = None
+            function(one, other).sum().backward()
+            assert one.grad is not None and one.grad.shape == one.shape
+            assert (other.grad is None) == (not other.requires_grad)
+            assert other.grad is None or other.grad.shape == other.shape

@@ -11,6 +11,7 @@ import pytest
 import flambeau
 from flambeau import plugins
 from flambeau.dispatch import Backend
+from flambeau.forms import LARGE
 from flambeau.hookspec import hookimpl
 
 DTYPES = [
@@ -354,3 +355,66 @@ def test_wrong_calls(call, error, message):
     import re
 
     assert re.search(message, str(caught.value)) or message in str(caught.value), str(caught.value)
+
+
+def test_the_shape_follows_the_memory() -> None:
+    def shaped(x: flambeau.Tensor, *shape: int) -> None:
+        assert x.shape == shape and x.size() == shape and x.numpy().shape == shape
+        assert (x + x).shape == shape and (x * 2).exp().shape == shape
+
+    x = flambeau.ones(2, 3)
+    shaped(x, 2, 3)
+    x.resize_(4)
+    shaped(x, 4)
+    x.unsqueeze_(0)
+    shaped(x, 1, 4)
+    x.data = flambeau.zeros(5)
+    shaped(x, 5)
+    x.set_(flambeau.ones(3, 1))
+    shaped(x, 3, 1)
+    flambeau.add(flambeau.ones(2), 1, out=x.resize_(0))
+    shaped(x, 2)
+    shaped(x.share_memory_(), 2)
+
+
+def test_a_shape_is_one_object_however_it_came_about() -> None:
+    a, b = flambeau.ones(2, 3), flambeau.zeros(3, 2).t()
+    assert a.shape is b.shape and (a + b).shape is a.shape and a.exp().shape is a.shape
+    assert isinstance(a.shape, flambeau.Size) and a.shape.numel() == 6
+    assert (a + flambeau.ones(3)).shape == (2, 3) and (flambeau.ones(3) + a).shape == (2, 3)
+    assert (a[:, :1] * a[:1]).shape == (2, 3) and (flambeau.ones(3, 3) @ flambeau.ones(3, 3)).shape == (3, 3)
+    assert (flambeau.ones(3) @ flambeau.ones(3)).shape == ()
+
+
+def test_the_bare_form_of_a_kernel_serves_small_arrays() -> None:
+    calls = []
+
+    def kernel(input: np.ndarray, other: np.ndarray) -> np.ndarray:
+        calls.append("whole")
+        return np.add(input, other)
+
+    def bare(input: np.ndarray, other: np.ndarray) -> np.ndarray:
+        calls.append("bare")
+        return np.add(input, other)
+
+    kernel.bare = bare  # type: ignore[attr-defined]
+
+    class Plugin:
+        @hookimpl
+        def flambeau_kernels(self, device_type):
+            return [(50, {"add": kernel})] if device_type == "cpu" else []
+
+    small, large = flambeau.ones(2), flambeau.ones(LARGE)
+    plugins.register(Plugin(), name="bare-add")
+    try:
+        assert [(small + small).sum().item(), (small + 1).sum().item(), (large + large).sum().item()] == [
+            4,
+            4,
+            2 * LARGE,
+        ]
+        assert calls == ["bare", "whole", "whole"]
+        with flambeau.profiler.profile() as seen:
+            small + small
+        assert calls[3:] == ["whole"] and "add" in seen.key_averages().table()
+    finally:
+        plugins.unregister("bare-add")

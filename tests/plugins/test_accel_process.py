@@ -124,7 +124,7 @@ def parts(rows=8):
     def work(part):
         times[part] += 1
         seen.add(threading.get_ident())
-        time.sleep(0.01)
+        time.sleep(0.03)
     over_parts(work, rows, 1, PARALLEL)
     assert (times == 1).all()
     return seen

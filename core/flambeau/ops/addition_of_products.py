@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.dtypes import BOOL, FLOATING
 from flambeau.ops.declare import composite
-from flambeau.ops.linalg import check_batches, check_dims, matmul_shape
+from flambeau.ops.linalg import check_batches, check_dims, check_matrices, matmul_shape
 from flambeau.ops.spec import broadcast_shapes
 
 Tensor = Any
@@ -14,10 +14,9 @@ Number = Any
 
 
 def _weighted(xp: Any, op: str, input: Any, product: Any, beta: Any, alpha: Any) -> Any:
-    if broadcast_shapes(op, input.shape, product.shape) != tuple(product.shape):
-        raise RuntimeError(
-            f"{op}: input of the shape {list(input.shape)} cannot be expanded to the product's {list(product.shape)}"
-        )
+    own, shape = tuple(input.shape), tuple(product.shape)
+    if own != shape[len(shape) - len(own) :] and broadcast_shapes(op, own, shape) != shape:
+        raise RuntimeError(f"{op}: input of the shape {list(own)} cannot be expanded to the product's {list(shape)}")
     kind = xp.dtype_of(product)
     ignored = beta == 0  # whatever the input holds then, NaN included
     if kind.category == BOOL:
@@ -34,8 +33,7 @@ def _weighted(xp: Any, op: str, input: Any, product: Any, beta: Any, alpha: Any)
 @composite(dtype="same", inplace=True)
 def addmm(xp: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """Return ``beta * input + alpha * (mat1 @ mat2)`` for matrices; ``input`` broadcasts to the product's shape."""
-    check_dims("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
-    matmul_shape("addmm", mat1.shape, mat2.shape)
+    check_matrices("addmm", mat1, mat2, ("mat1", "mat2"))
     return _weighted(xp, "addmm", input, xp.matmul(mat1, mat2), beta, alpha)
 
 

@@ -192,11 +192,19 @@ def promote(op: Op, values: list[Any]) -> None:
     if len(operands) == 1 and isinstance(operands[0], list):
         operands = operands[0]
     kind = getattr(operands[0], "_dtype", None) if operands else None
-    if kind is not None and kind.category >= FLOATING:  # most calls: tensors of one floating-point dtype, and floats
+    if kind is not None and kind.category >= FLOATING:  # most calls: tensors of one floating-point dtype, and numbers
+        whole = False
         for operand in operands:
-            if getattr(operand, "_dtype", None) is not kind and (operand.__class__ is not float or kind is bfloat16):
+            if getattr(operand, "_dtype", None) is kind:
+                continue
+            if kind is bfloat16 or not (operand.__class__ is float or operand.__class__ is int):
                 break
+            whole = whole or operand.__class__ is int
         else:
+            if whole:
+                for i in op.promoted:
+                    if values[i].__class__ is int:
+                        values[i] = dtypes.cast_number(values[i], kind)
             return
     common = dtypes.result_dtype(operands)
     common = raised(op, common)

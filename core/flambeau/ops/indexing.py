@@ -216,7 +216,10 @@ def vector_of_indices(op: str, input: Any, dim: int, index: Any) -> Any:
         raise (IndexError if op == "index_fill" else RuntimeError)(
             f"{op}(): Expected dtype int32 or int64 for index, got {index._dtype.name}"
         )
-    index = index.reshape(-1).long()
+    if index.ndim == 0:
+        index = index.reshape(-1)
+    if index._dtype is not int64:
+        index = index.long()
     size = input._array.shape[dim] if input._array.shape else 1
     _check_range(op, index, size, dim, -size if op == "index_fill" else 0)
     return index
@@ -229,16 +232,20 @@ def _check_range(op: str, index: Any, size: int, dim: int, lowest: int) -> None:
     if index.is_meta or index.numel() == 0:
         return
     index = everywhere(index)
-    if index.device.backend.notes_indices(op, index._array, lowest, size, dim):
+    where = index._device
+    if where.backend.notes_indices(op, index._array, lowest, size, dim):
         return
-    if index.is_cpu:
-        examined(index, lambda values: _refuse_outside(op, *_ends(values), size, dim, lowest))
+    if where.type == "cpu":
+        examined(index, _look_at_indices, op, size, dim, lowest)
     else:
         _refuse_outside(op, int(index.amin().item()), int(index.amax().item()), size, dim, lowest)
 
 
-def _ends(values: numpy.ndarray[Any, Any]) -> tuple[int, int]:
-    return int(numpy.minimum.reduce(values, None)), int(numpy.maximum.reduce(values, None))
+def _look_at_indices(values: numpy.ndarray[Any, Any], op: str, size: int, dim: int, lowest: int) -> None:
+    # As numbers without a sign negative ones are the largest of all: one look is enough.
+    if lowest < 0 or int(numpy.maximum.reduce(values.view(numpy.uint64), None)) >= size:
+        low, high = numpy.minimum.reduce(values, None), numpy.maximum.reduce(values, None)
+        _refuse_outside(op, int(low), int(high), size, dim, lowest)
 
 
 def _refuse_outside(op: str, low: int, high: int, size: int, dim: int, lowest: int) -> None:

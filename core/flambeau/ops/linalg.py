@@ -55,7 +55,7 @@ def matmul_shape(op: str, a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]
             f"{op}: mat1 and mat2 shapes cannot be multiplied ({_times(a)} and {_times(b)}): "
             f"the last size of the first, {a[-1]}, has to be the size {inner} of the second"
         )
-    lead = broadcast_shapes(op, a[:-2], b[:-2])
+    lead = a[:-2] if a[:-2] == b[:-2] else broadcast_shapes(op, a[:-2], b[:-2])
     return (*lead, *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
 
 
@@ -107,21 +107,29 @@ def check_dims(op: str, **operands: tuple[Any, int]) -> None:
             raise RuntimeError(f"{op}: {name} must be a {ndim}-dim tensor, got the shape {list(x.shape)}")
 
 
+def check_matrices(op: str, one: Any, other: Any, names: tuple[str, str] = ("input", "mat2")) -> None:
+    """Raise RuntimeError unless both are matrices, and can be multiplied."""
+    a, b = one.shape, other.shape
+    if len(a) != 2 or len(b) != 2 or a[1] != b[0]:
+        check_dims(op, **{names[0]: (one, 2), names[1]: (other, 2)})
+        matmul_shape(op, a, b)
+
+
 @composite(inline=True)
 def mm(xp: Any, input: Tensor, mat2: Tensor) -> Tensor:
     """Return the product of two matrices: (m, n) (n, p) -> (m, p)."""
-    check_dims("mm", input=(input, 2), mat2=(mat2, 2))
-    matmul_shape("mm", input.shape, mat2.shape)
+    check_matrices("mm", input, mat2)
     return xp.matmul(input, mat2)
 
 
 def check_batches(op: str, a: Any, b: Any) -> None:
     """Raise RuntimeError unless ``a`` and ``b`` are batches of matrices that can be multiplied."""
-    check_dims(op, batch1=(a, 3), batch2=(b, 3))
-    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
+    one, two = a.shape, b.shape
+    if len(one) != 3 or len(two) != 3:
+        check_dims(op, batch1=(a, 3), batch2=(b, 3))
+    if one[0] != two[0] or one[2] != two[1]:
         raise RuntimeError(
-            f"{op}: batch1 and batch2 must be of the shapes (b, m, n) and (b, n, p), got {list(a.shape)} and "
-            f"{list(b.shape)}"
+            f"{op}: batch1 and batch2 must be of the shapes (b, m, n) and (b, n, p), got {list(one)} and {list(two)}"
         )
 
 

@@ -167,6 +167,8 @@ for _n in (1, 2, 3):
         size = (3,) * n
         yield sample(make(1, 2, *size), make(2, 3, *[2] * n), make(3))
         yield sample(make(1, 2, *size), make(2, 1, *[2] * n), None, 2, 1, 1, 2)
+        # The last elements of the result are reached by nothing: their number is limited by the dilation, too.
+        yield sample(make(1, 2, *size), make(2, 2, *[2] * n), None, 1, 0, 1, 1, 2)
 
 
 # -- padding -----------------------------------------------------------------------------------------------------------
