@@ -181,12 +181,12 @@ class _Plan:
         self.workspace = int(sized() if index is None else sized(index))
 
     def run(self, places: Mapping[int, int], handle: Any) -> None:
-        # Goes back to the pool at once: whoever has it next comes after on this stream.
-        space = cupy.empty(max(self.workspace, ALIGNMENT), "B").data.ptr
+        # Held until the kernels are on the stream: whoever has the memory next comes after them.
+        space = cupy.empty(max(self.workspace, ALIGNMENT), "B")
         if self.index is None:
-            self.graph.execute(places, space, handle=handle)
+            self.graph.execute(places, space.data.ptr, handle=handle)
         else:
-            self.graph.execute_plan_at_index(places, space, self.index, handle=handle)
+            self.graph.execute_plan_at_index(places, space.data.ptr, self.index, handle=handle)
 
 
 class _Context:
