@@ -10,6 +10,7 @@ import cupy
 from flambeau_cupy.decomposition import decomposed
 from flambeau_cupy.elements import compute, own_dtype
 from flambeau_cupy.elementwise import has_expression, pointwise
+from flambeau_cupy.layout import empty_like
 from flambeau_cupy.maps import run
 from flambeau_cupy.rows import run_rows
 
@@ -108,7 +109,7 @@ def apply_dropout(input: Array, uniform: Array, p: float) -> Array:
     """``input / (1 - p)`` where ``uniform >= p``, elsewhere 0."""
     if p == 1 or input.dtype.kind == "c":
         return decomposed("apply_dropout", input, uniform, p)
-    out = cupy.empty(input.shape, input.dtype)
+    out = empty_like(input.shape, input.dtype, [input])
     numbers = [(compute(own_dtype(uniform)), p), (compute(own_dtype(input)), 1 / (1 - p))]
     run("dropout", "r0 = a0 * (a1 >= n0 ? n1 : 0);", [out], [input, uniform], numbers)
     return out

@@ -13,6 +13,7 @@ import numpy
 
 from flambeau_array import elementwise
 from flambeau_cupy.elements import compute, own_dtype
+from flambeau_cupy.layout import empty_like
 from flambeau_cupy.maps import Number, run
 
 Array = Any
@@ -45,7 +46,7 @@ def pointwise(
             names.append(f"(({own})n{len(numbers)})")
             numbers.append((_number_type(kind, operand), operand))
     shape = arrays[0].shape if len(arrays) == 1 else numpy.broadcast_shapes(*[a.shape for a in arrays])
-    out = cupy.empty(shape, kind if result is None else result)
+    out = empty_like(shape, kind if result is None else result, arrays)
     body = f"r0 = {expression.format(*names, T=own)};"
     run(name, body, [out], arrays, numbers, "", functions, complains, contracts=False)
     return out
@@ -127,7 +128,7 @@ def where(condition: Array, input: Array, other: Array) -> Array:
         else:
             names.append(f"({own})n{len(numbers)}")
             numbers.append((_number_type(kind if kind.kind != "c" else kind.type().real.dtype, value), value))
-    out = cupy.empty(shape, kind)
+    out = empty_like(shape, kind, arrays[1:])
     run("where", f"r0 = a0 != 0 ? {names[0]} : {names[1]};", [out], arrays, numbers)
     return out
 

@@ -52,6 +52,25 @@ def places(prefix: str, number: str, rank: int, names: Sequence[str], index: str
     return [*lines, "}"]
 
 
+def empty_like(shape: Shape, kind: Any, arrays: Sequence[Array]) -> Array:
+    """A new array of the shape for what is computed element by element from arrays.
+
+    Its dimensions lie in memory in the order of the first one of the shape, where that has no gaps: images with their
+    channels innermost stay so.
+    """
+    for array in arrays:
+        if array.shape == shape:
+            if not array.flags.c_contiguous:
+                order = sorted(range(len(shape)), key=lambda d: (-array.strides[d], d))
+                if array.transpose(order).flags.c_contiguous:
+                    back = [0] * len(order)
+                    for place, d in enumerate(order):
+                        back[d] = place
+                    return cupy.empty([shape[d] for d in order], kind).transpose(back)
+            break
+    return cupy.empty(shape, kind)
+
+
 def window(array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
     """What kernels of ours are given to see the memory from an array's first element on in another way, unchecked.
 

@@ -15,6 +15,7 @@ import cupy
 from flambeau_cupy.cudnn import normalization as cudnn
 from flambeau_cupy.decomposition import decomposed
 from flambeau_cupy.elements import accumulated, compute, own_dtype
+from flambeau_cupy.layout import empty_like
 from flambeau_cupy.maps import run
 from flambeau_cupy.reduction import reduced
 from flambeau_cupy.rows import run_rows
@@ -226,7 +227,7 @@ def native_batch_norm(
         mean, var = running_mean.astype(wide), running_var.astype(wide, copy=False)
     rstd = cupy.empty(mean.shape, wide)
     run("batch_norm_rstd", "r0 = 1 / sqrt(a0 + n0);", [rstd], [var], [(real, eps)])
-    out = cupy.empty(input.shape, input.dtype)
+    out = empty_like(input.shape, input.dtype, [input])
     affine = [_channels(a, dims) for a in (weight, bias) if a is not None]
     body = "r0 = (a0 - a1) * a2" + (" * a3" if weight is not None else "")
     body += f" + a{2 + len(affine)};" if bias is not None else ";"
@@ -271,7 +272,7 @@ def native_batch_norm_backward(
         along = reduced("sum", "a0 * (a1 - a2) * a3", inputs, others, False, wide)
         gw = along.astype(affine, copy=False) if needs[1] else None
     if needs[0]:
-        gi = cupy.empty(input.shape, input.dtype)
+        gi = empty_like(input.shape, input.dtype, [g])
         scale = [] if weight is None else [_channels(weight, dims)]
         factor = f"a3 * a{6 if training else 4}" if scale else "a3"
         if training:

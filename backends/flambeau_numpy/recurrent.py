@@ -74,6 +74,8 @@ def lstm_layer(
     size = c0.shape[1]
     factor, rest = _factors(input, size, "ssts")
     weight = _for_steps(xp, w_hh, factor, batch_sizes)
+    # Of the size of a step's block: twice as fast as rows that NumPy spreads.
+    factors, rests = numpy.tile(factor, (batch_sizes[0], 1)), numpy.tile(rest, (batch_sizes[0], 1))
     projection = None if w_hr is None else w_hr.T
     bias = None if b_ih is None else multiply(add(b_ih, b_hh), factor)
     gates = xp.linear(input, multiply(w_ih, factor[:, None]), bias)
@@ -85,8 +87,8 @@ def lstm_layer(
         block = gates[start:end]
         add(block, matmul(hidden, weight), block)
         tanh(block, block)
-        multiply(block, factor, block)
-        add(block, rest, block)
+        multiply(block, factors[: end - start], block)
+        add(block, rests[: end - start], block)
         cell = multiply(block[:, size : 2 * size], cell, cells[start:end])
         new = multiply(block[:, :size], block[:, 2 * size : 3 * size])
         add(cell, new, cell)
@@ -130,6 +132,7 @@ def lstm_layer_backward(
     # The cotangents of the gates' sums, (rows, gate, H), are written over their slopes step by step.
     flat = sums.reshape(total, 4 * size)
     weight = xp.for_products(w_hh, batch_sizes[0])
+    by_slope = numpy.empty((batch_sizes[0], 4 * size), flat.dtype)
     of_hidden, of_cell = Cotangent(xp), Cotangent(xp)
     for start, end in backwards(batch_sizes, reverse, of_hidden, of_cell):
         hidden = of_hidden.add_to(None if g_outputs is None else g_outputs[start:end])
@@ -142,10 +145,10 @@ def lstm_layer_backward(
         for carried in (of_cell.value, None if g_cells is None else g_cells[start:end]):
             if carried is not None:
                 add(cell, carried, cell)
-        block = sums[start:end]
-        multiply(block[:, :3], cell[:, None], block[:, :3])
-        multiply(block[:, 3], unprojected, block[:, 3])
-        of_hidden.value = matmul(flat[start:end], weight)
+        block = flat[start:end]
+        # One contiguous product, at half of the cost of two with what NumPy spreads.
+        multiply(block, numpy.concatenate((cell, cell, cell, unprojected), 1, by_slope[: end - start]), block)
+        of_hidden.value = matmul(block, weight)
         of_cell.value = multiply(cell, forget[start:end], cell)
     of_projection = None
     if of_projected is not None:

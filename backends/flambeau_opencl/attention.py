@@ -25,7 +25,7 @@ _SCORES = "V v = L0 * n1{mask}; {causal} S0(v); @m = v > @m ? v : @m;"
 _CAUSAL = "v = LANES + (T)at > (T)(row % n2) ? (V)-INFINITY : v;"
 _WEIGHTS = (
     "T m = MAX(m), base = m == -INFINITY ? 0 : m; "
-    f"{each('V e = exp(L0 - base); @s += e; S0(e);', 's:SUM')} T s = SUM(s), share = 1 / s; "
+    f"{each('V e = exp_nonpositive(L0 - base); @s += e; S0(e);', 's:SUM')} T s = SUM(s), share = 1 / s; "
 )
 
 

@@ -1,7 +1,7 @@
 """Convolution over any number of spatial dimensions, with its gradients.
 
-On CPUs float32 and float64 go to :mod:`flambeau_opencl.windows`, which makes no columns. What follows is for GPUs, whose
-products take plain matrices, and for integers and complex numbers.
+On CPUs float32 and float64 go to :mod:`flambeau_opencl.windows`, which makes no columns. What follows is for GPUs,
+whose products take plain matrices, and for integers and complex numbers.
 
 As in the NumPy backend all is made of three products of matrices over *columns*, the windows of the input that the
 kernel meets, laid out side by side (Chellapilla et al., 2006):

@@ -27,7 +27,7 @@ if ({counts}) {{
 """
 
 
-_SCORES = "S0(share == 0 ? (V)0 : (exp(L1) - (LANES + (T)at == target ? (V)1 : (V)0)) * share);"
+_SCORES = "S0(share == 0 ? (V)0 : (exp_nonpositive(L1) - (LANES + (T)at == target ? (V)1 : (V)0)) * share);"
 
 #: Places in a row are told apart as numbers of single precision.
 _CLASSES = 1 << 24

@@ -241,13 +241,13 @@ class _Phase(NamedTuple):
     """The elements ``first``, ``first + stride`` ... of a dimension of the input, and what they meet.
 
     Attributes:
-        count: how many elements.
+        length: how many elements.
         taps, last, step: the number of taps that they meet, the last of them, and their distance.
         low, apart: the place in the cotangent, for the first element at the last tap, and the distance for other taps.
     """
 
     first: int
-    count: int
+    length: int
     taps: int
     last: int
     step: int
@@ -311,7 +311,7 @@ def scatter(
     result = filled(g.runtime, shape, 0, g.dtype) if fills else empty(g.runtime, shape, g.dtype)
     met = [[p for p in own if p.taps] for own in phases]
     before = tuple([max([0, *[-p.low for p in own]]) for own in met])
-    reach = [max([0, *[p.low + p.count - 1 + p.apart * (p.taps - 1) for p in own]]) for own in met]
+    reach = [max([0, *[p.low + p.length - 1 + p.apart * (p.taps - 1) for p in own]]) for own in met]
     lengths = tuple([b + r + 1 for b, r in zip(before, reach, strict=True)])
     windows = _laid_out(g, lengths, (1, 1, 1), before, (1, 1, 1))
     plane, pitch = prod(size), (size[1] * size[2], size[2], 1)
@@ -323,7 +323,7 @@ def scatter(
             [(b + p.low) * n for b, p, n in zip(before, own, windows.pitch, strict=True)]
         )
         target = result.window((1,), (1,), sum([p.first * n for p, n in zip(own, pitch, strict=True)]))
-        count, taps, apart = (tuple([getattr(p, name) for p in own]) for name in ("count", "taps", "apart"))
+        count, taps, apart = (tuple([getattr(p, name) for p in own]) for name in ("length", "taps", "apart"))
         numbers = _numbers(windows, count, taps, apart, (1, 1, 1), per_group * groups * plane, out)
         product(target, Left(turned, depth, 1), windows.array.window((1,), (1,), start), _FORWARD, numbers,
                 (per_group, samples * prod(count), depth), plane, (groups,),
@@ -334,7 +334,8 @@ def scatter(
 
 def products(x: Array, g: Array, kernel: Size, stride: Size, padding: Size, dilation: Size, groups: int) -> Array:
     """The gradient of the weight: (N, C, ...), (N, O, ...) -> (O, C / groups, *kernel)."""
-    samples, outputs, *size = g.shape
+    samples, outputs = g.shape[:2]
+    size = _three(g.shape[2:], 1)
     channels = x.shape[1] // groups
     positions, rows = prod(size), outputs // groups
     depth = channels * prod(kernel)
@@ -342,7 +343,7 @@ def products(x: Array, g: Array, kernel: Size, stride: Size, padding: Size, dila
     result = empty(x.runtime, (splits, outputs, channels, *kernel), x.dtype)
     if not result.size:
         return result
-    three, size = _three(kernel, 1), _three(size, 1)
+    three = _three(kernel, 1)
     stride, padding, dilation = _three(stride, 1), _three(padding, 0), _three(dilation, 1)
     windows = _of_input(x, three, size, stride, padding, dilation)
     part = samples // splits

@@ -113,8 +113,8 @@ def _served_size(
         return None
     geometry = zip(input.shape[2:], kernel, stride, padding, dilation, strict=True)
     if transposed:
-        if any(extra - before >= step for extra, before, step in zip(output_padding, padding, stride, strict=True)):
-            return None  # oneDNN wants another window there
+        if any(o >= s + p for o, s, p in zip(output_padding, stride, padding, strict=True)):
+            return None  # places that no window would meet, for oneDNN one of them too many
         extras = zip(geometry, output_padding, strict=True)
         size = tuple([transposed_output_size(*entry, extra) for entry, extra in extras])
     else:

@@ -102,13 +102,6 @@ def test_extremes(name: str, shape: tuple[int, ...]) -> None:
     assert numpy.isnan(K[name](x, (1,)).reshape(-1)[0])
 
 
-def test_extremes_of_nothing_are_an_error() -> None:
-    with pytest.raises(IndexError, match=r"^amax\(\): Expected reduction dim 1 to have non-zero size"):
-        K["amax"](numpy.empty((2, 0)), (1,))
-    with pytest.raises(IndexError, match=r"^argmin\(\): Expected reduction dim 1 to have non-zero size"):
-        K["argmin"](numpy.empty((2, 0)), 1)
-
-
 def test_positions_of_extremes() -> None:
     x = numpy.array([[1.0, 3.0, 3.0], [2.0, math.nan, 5.0]])
     numpy.testing.assert_array_equal(K["argmax"](x, 1), [1, 1])
@@ -172,11 +165,6 @@ def test_topk(largest: bool, k: int, dim: int) -> None:
     numpy.testing.assert_array_equal(numpy.take_along_axis(x, order, dim), values)
 
 
-def test_topk_of_too_many() -> None:
-    with pytest.raises(RuntimeError, match="^topk: selected index k out of range: k is 4, dimension 0 has size 3$"):
-        K["topk"](numpy.arange(3.0), 4, 0)
-
-
 @pytest.mark.parametrize("right", [False, True])
 def test_searchsorted(right: bool) -> None:
     rows = numpy.sort(RNG.integers(0, 9, (2, 3, 8)), -1)
@@ -185,5 +173,3 @@ def test_searchsorted(right: bool) -> None:
     below = rows[..., None, :] <= values[..., None] if right else rows[..., None, :] < values[..., None]
     numpy.testing.assert_array_equal(found, below.sum(-1))
     numpy.testing.assert_array_equal(K["searchsorted"](rows[0, 0], values, right).shape, values.shape)
-    with pytest.raises(RuntimeError, match="first N-1 dimensions"):
-        K["searchsorted"](rows, values[:1], right)

@@ -18,7 +18,7 @@ from flambeau.ops.call import TENSORS
 from flambeau_opencl import clblast, tiled
 from flambeau_opencl.backend import OpenCLBackend
 from flambeau_opencl.maps import run
-from flambeau_opencl.runtime import runtime
+from flambeau_opencl.runtime import Runtime, runtime
 
 pytestmark = pytest.mark.skipif(not OpenCLBackend().is_available(), reason="there is no OpenCL device here")
 
@@ -160,7 +160,8 @@ def _gradients(function: Callable, *shapes: tuple, device: str) -> list[numpy.nd
     [
         (lambda x: F.softmax(x, -1), [(5, 300)]),
         (lambda x: F.log_softmax(x, 0), [(70, 3)]),
-        (lambda x, w, b: F.layer_norm(x, (40,), w, b), [(9, 40), (40,), (40,)]),
+        (lambda x, w, b: F.layer_norm(x, (40,), w, b), [(70, 40), (40,), (40,)]),
+        (lambda x, w: F.rms_norm(x, (40,), w), [(70, 40), (40,)]),
         (lambda x: x.sum(0), [(4100, 30)]),
         (lambda x, y: x @ y, [(70, 33), (33, 90)]),
         (lambda x, w, b: F.linear(x, w, b).tanh(), [(5, 7), (6, 7), (6,)]),
@@ -177,6 +178,31 @@ def test_kernels_for_gpus_agree_with_the_cpu(function: Callable, shapes: list) -
         _gradients(function, *shapes, device=OPENCL), _gradients(function, *shapes, device="cpu"), strict=True
     ):
         numpy.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def _clipped(device: str) -> list[numpy.ndarray]:
+    shapes = [(3, 4), (5000,), (), (0, 3)] * 5
+    tensors = [flambeau.from_numpy(normal(*s, seed=i)).to(device) for i, s in enumerate(shapes)]
+    for tensor in tensors:
+        tensor.grad = tensor.clone()
+    norm = flambeau.nn.utils.clip_grad_norm_(tensors, 2.0)
+    return [t.cpu().numpy() for t in (norm, *[t.grad for t in tensors])]
+
+
+def test_clipping_many_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches: list[str] = []
+    launch = Runtime.launch
+    monkeypatch.setattr(Runtime, "launch", lambda self, name, *args: (launches.append(name), launch(self, name, *args)))
+    actual = _clipped(OPENCL)
+    assert sum(name.startswith(("total_norm", "clip")) for name in launches) == 6  # 20 tensors, 8 a launch, twice
+    for a, b in zip(actual, _clipped("cpu"), strict=True):
+        numpy.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("as_gpu")
+def test_clipping_many_tensors_on_a_gpu() -> None:
+    for a, b in zip(_clipped(OPENCL), _clipped("cpu"), strict=True):
+        numpy.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 _PRODUCTS = [

@@ -91,7 +91,7 @@ def test_tensor_types_know_their_tensors() -> None:
     assert flambeau.ShortTensor(2, 3).dtype is flambeau.int16
     assert x.type(flambeau.DoubleTensor).dtype is flambeau.float64
     assert flambeau.typename(x) == "flambeau.FloatTensor"
-    assert flambeau.typename(flambeau.Size) == "flambeau.tensor.Size"
+    assert flambeau.typename(flambeau.Size) == "flambeau.forms.Size"
     assert flambeau.typename(3) == "int"
 
 

@@ -181,12 +181,12 @@ class _Plan:
         self.workspace = int(sized() if index is None else sized(index))
 
     def run(self, places: Mapping[int, int], handle: Any) -> None:
-        # Goes back to the pool at once: whoever has it next comes after on this stream.
-        space = cupy.empty(max(self.workspace, ALIGNMENT), "B").data.ptr
+        # Held until the kernels are on the stream: whoever has the memory next comes after them.
+        space = cupy.empty(max(self.workspace, ALIGNMENT), "B")
         if self.index is None:
-            self.graph.execute(places, space, handle=handle)
+            self.graph.execute(places, space.data.ptr, handle=handle)
         else:
-            self.graph.execute_plan_at_index(places, space, self.index, handle=handle)
+            self.graph.execute_plan_at_index(places, space.data.ptr, self.index, handle=handle)
 
 
 class _Context:
@@ -219,20 +219,23 @@ class _Context:
         return found
 
     def _fastest(self, graph: Any, tried: int, places: Mapping[int, int]) -> _Plan:
-        """The fastest of the first plans, each run twice and timed once.
+        """The fastest of the first plans that can be run, each run twice and timed once.
 
         Raises:
             RuntimeError: when none of them can be run.
         """
         best, least = None, float("inf")
         stream = cupy.cuda.get_current_stream()
-        for index in range(min(tried, graph.get_execution_plan_count())):
+        for index in range(graph.get_execution_plan_count()):
+            if not tried:
+                break
             try:
                 graph.build_plan_at_index(index)
                 plan = _Plan(graph, index)
                 plan.run(places, self.handle)
             except _errors():
-                continue  # heuristics promise what the device may not have
+                continue  # one that the switches leave out, or that the device cannot run after all
+            tried -= 1
             start = stream.record(cupy.cuda.Event())
             plan.run(places, self.handle)
             end = stream.record(cupy.cuda.Event())
@@ -241,7 +244,7 @@ class _Context:
             if time < least:
                 best, least = plan, time
         if best is None:
-            raise RuntimeError(f"none of the first {tried} plans can be run")
+            raise RuntimeError("none of the plans can be run")
         return best
 
 

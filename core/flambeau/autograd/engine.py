@@ -233,7 +233,7 @@ class _Pass:
             self._await_leaves(roots)
         heap, waiting, targets = self.heap, self.waiting, self.targets
         watched = _Pass._run_node is not _run_node
-        plain = targets is None and not (self.create_graph or watched or anomaly.enabled)
+        plain = not (self.create_graph or watched or anomaly.enabled)
         while heap:
             if plain:
                 run_plain(self)

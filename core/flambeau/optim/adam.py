@@ -124,7 +124,9 @@ class Adam(Optimizer):
             lists = calls.get(param._device)
             if lists is None:
                 lists = calls[param._device] = ([], [], [], [], [], [])
-            arrays = (param._array, grad._array, state["exp_avg"]._array, state["exp_avg_sq"]._array)
+            arrays: tuple[Any, ...] = (
+                param._array, grad._array, state["exp_avg"]._array, state["exp_avg_sq"]._array,
+            )  # fmt: skip
             if amsgrad:
                 arrays += (state["max_exp_avg_sq"]._array,)
             if param._dtype.is_complex:  # two real parameters: the parts are views

@@ -226,6 +226,21 @@ def test_switches_are_part_of_a_plan() -> None:
         flambeau.use_deterministic_algorithms(False)
 
 
+def test_so_many_plans_are_tried() -> None:
+    """The stand-in's first two cannot be built, as those of cuDNN that the switches leave out."""
+    import cudnn
+
+    expected = convolve(13)
+    for limit in (1, 2, 0):
+        with flambeau.backends.cudnn.flags(enabled=True, benchmark=True, benchmark_limit=limit, allow_tf32=False):
+            out = cudnn_did(lambda: convolve(13))
+            assert flambeau.allclose(out, cudnn_did_not(lambda: convolve(13)), atol=1e-5)
+        assert flambeau.allclose(out, expected, atol=1e-5)
+        if hasattr(cudnn, "executed"):
+            tried = [index for _, index in cudnn.executed[-2 * (limit or 2) - 2 : -2]]  # two runs each, then the best
+            assert tried == [2, 2, 3, 3][: len(tried)] and cudnn.executed[-1] == cudnn.executed[-2]
+
+
 def test_a_plan_is_made_once_and_a_step_does_not_wait() -> None:
     x, weight = normal(1, 3, 7, 7).float().to(CUDA), normal(4, 3, 2, 2).float().to(CUDA).requires_grad_()
     F.conv2d(x, weight).sum().backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy
@@ -259,3 +260,37 @@ def test_attention_and_its_gradients(
     tolerance = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 6e-2}[dtype]
     for expected, actual in zip(*results, strict=True):
         numpy.testing.assert_allclose(actual, expected, tolerance, tolerance * max(1, abs(expected).max()))
+
+
+# -- channels innermost ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        F.relu,
+        F.gelu,
+        lambda x: F.batch_norm(x, None, None, None, None, True),
+        lambda x: flambeau.where(x > 0, x, 0.1),
+        lambda x: x.clamp(-1, 1),
+    ],
+)
+def test_channels_stay_innermost(function: Callable[[flambeau.Tensor], flambeau.Tensor]) -> None:
+    x = made(normal(2, 3, 4, 5)).contiguous(memory_format=flambeau.channels_last).requires_grad_()
+    out = function(x)
+    assert out.is_contiguous(memory_format=flambeau.channels_last)
+    (gradient,) = flambeau.autograd.grad(out, x, out.detach())
+    assert gradient.is_contiguous(memory_format=flambeau.channels_last)
+    rows = x.detach().contiguous().requires_grad_()
+    expected = function(rows)
+    assert expected.is_contiguous()
+    assert flambeau.allclose(out, expected, atol=1e-6)
+    (wanted,) = flambeau.autograd.grad(expected, rows, expected.detach())
+    assert flambeau.allclose(gradient, wanted, atol=1e-5)
+
+
+def test_transposed_and_broken_layouts() -> None:
+    x = made(normal(6, 4))
+    assert F.relu(x.t()).stride() == (1, 4) and F.relu(x[:, ::2]).stride() == (2, 1)
+    assert flambeau.equal(F.relu(x.t()), F.relu(x).t())
+    assert F.relu(x[:, :1].expand(6, 4)).is_contiguous()

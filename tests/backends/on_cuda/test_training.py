@@ -85,7 +85,11 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     for module in (lists, maps):
         compiled = module.compiled
         monkeypatch.setattr(module, "_kernels", {})
-        monkeypatch.setattr(module, "compiled", lambda name, text, build=compiled: Counted(name, build(name, text)))
+
+        def build(name: str, *more: Any, build: Any = compiled) -> Counted:
+            return Counted(name, build(name, *more))
+
+        monkeypatch.setattr(module, "compiled", build)
     yield found
 
 

@@ -81,6 +81,11 @@ _one("unfold", lambda make: refusal(RuntimeError, "maximum size for tensor at di
 _one("diagonal", lambda make: refusal(RuntimeError, "cannot be identical", make(3, 3), 0, 1, 1))
 _one("flatten", lambda make: refusal(RuntimeError, "start_dim 1 cannot come after end_dim 0", make(3, 3), 1, 0))
 _one("tril", lambda make: refusal(RuntimeError, "must have at least 2 dimensions", make(3)))
+_one("triu", lambda make: refusal(RuntimeError, "must have at least 2 dimensions", make(3)))
+_one(
+    "constant_pad_nd",
+    lambda make: refusal(RuntimeError, "plus negative padding -2 and -2, resulted in a negative", make(2, 3), (-2, -2)),
+)
 _one("pixel_shuffle", lambda make: refusal(RuntimeError, "divisible by 4", make(1, 3, 2, 2), 2))
 _one("pad", lambda make: refusal(RuntimeError, "Padding length must be divisible by 2", make(2), (1,)))
 
@@ -118,6 +123,7 @@ _one("max", lambda m: refusal(RuntimeError, "Expected reduction dim to be specif
 _one("min", lambda m: refusal(RuntimeError, "Expected reduction dim to be specified", m(0)))
 _one("mean", lambda m: refusal(RuntimeError, "could not infer output dtype", m.indices([1, 2])))
 _one("topk", lambda m: refusal(RuntimeError, "selected index k out of range", m(3), 5))
+_one("searchsorted", lambda m: refusal(RuntimeError, "the first N-1 dimensions of boundaries", m(2, 3), m(3, 3)))
 _one("sum", lambda m: refusal(RuntimeError, "appears more than once", m(3, 3), (0, 0)))
 _one("clamp", lambda m: refusal(RuntimeError, "At least one of 'min' or 'max' must not be None", m(3)))
 _one("imag", lambda m: refusal(RuntimeError, "not implemented for tensors with non-complex dtypes", m(3)))

@@ -109,7 +109,7 @@ class pygraph:
         self._node: Any = None
         self._steps = 0
         self._plans: set[int] = set()
-        self._counted = 3
+        self._counted = 5
 
     # -- making it ---------------------------------------------------------------------------------------------------
 
@@ -224,8 +224,8 @@ class pygraph:
 
     def build_plan_at_index(self, index: int) -> None:
         assert self._steps == 4 and 0 <= index < self._counted
-        if index == 0:
-            raise cudnnGraphNotSupportedError("the first plan cannot be built")
+        if index < 2:
+            raise cudnnGraphNotSupportedError("Deselecting execution plan")
         self._plans.add(index)
 
     def get_workspace_size(self) -> int:
