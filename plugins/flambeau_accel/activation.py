@@ -128,7 +128,7 @@ PART = 1 << 19
 
 def threshold_backward(fallback: Kernel, g: Array, input: Array, threshold: float) -> Array:
     """``g`` where ``input > threshold`` or is NaN, elsewhere 0."""
-    if input.size < LARGE or g.shape != input.shape or not input.dtype == g.dtype == FLOAT:
+    if input.size < max(LARGE, 2) or g.shape != input.shape or not input.dtype == g.dtype == FLOAT:
         return fallback(g, input, threshold)
     g, input = contiguous(g), contiguous(input)
     out = numpy.empty(input.shape, FLOAT)

@@ -26,10 +26,11 @@ def _environment() -> dict[str, str]:
 def test_the_kit_holds_with_every_call_accelerated(tmp_path: Path) -> None:
     """The conformance kit with all thresholds at 0, on the ops that the accelerator has kernels for."""
     (tmp_path / "however_small.py").write_text(
-        "from flambeau_accel import activation, matmul, normalization, pooling\n"
-        "for theme in (activation, matmul, normalization, pooling):\n    theme.WORTHWHILE = 0\n"
+        "from flambeau_accel import activation, batch_normalization, convolution, matmul, normalization, pooling\n"
+        "for theme in (activation, batch_normalization, matmul, normalization, pooling):\n    theme.WORTHWHILE = 0\n"
+        "batch_normalization.LEAST_PLACES = 2\nactivation.LARGE = convolution.LARGE = 0\n"
     )
-    names = ["softmax", "gelu", "leaky", "norm", "conv", "pool", "matmul", "linear", "attention", "layer"]
+    names = ["softmax", "gelu", "leaky", "norm", "conv", "pool", "matmul", "linear", "attention", "layer", "relu"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "however_small", "--pyargs", "flambeau.testing"]
     command += ["--device", "cpu", "--dtype", "float32", "-p", "no:cacheprovider", "-k", " or ".join(names)]
     path = ":".join([str(tmp_path), *[p for p in sys.path if p]])
