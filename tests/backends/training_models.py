@@ -52,7 +52,9 @@ class Training:
     """A model on a device with its optimizer and a batch on the host."""
 
     def __init__(self, name: str, device: str) -> None:
-        flambeau.manual_seed(0)
+        # One with which none of ResNet-18's half a million units is so near 0 that rounding decides whether ReLU passes
+        # it on: with one more unit the next loss differs in the fourth digit.
+        flambeau.manual_seed(1)
         model, inputs, targets, optimizer = MODELS[name]()
         self.device = device
         self.model = model.to(device)
