@@ -9,6 +9,7 @@ machine.
     python benchmarks/run.py --device opencl --vs torch,cpu,plain
     python benchmarks/run.py --compile --vs torch   # the steps compiled, in both
     python benchmarks/run.py --workloads convolutions --vs torch    # single convolutions of well-known networks
+    python benchmarks/run.py --workloads rows --vs torch    # softmax, norms and GELU along rows
     python benchmarks/run.py --compile --vs eager   # compiled beside not compiled, in Flambeau
 
 A sample is as many steps as take a twentieth of a second.
@@ -153,7 +154,7 @@ def main() -> int:
     peers = [name for name in LIBRARIES if name != "flambeau"]
     parser.add_argument("--vs", default="", help=f"one or more of {','.join(peers)}")
     parser.add_argument("--device", default="cpu", help="Flambeau's, where it is not told to be 'plain'")
-    parser.add_argument("--workloads", default="workloads", help="the module that has them: workloads, convolutions")
+    parser.add_argument("--workloads", default="workloads", help="their module: workloads, convolutions or rows")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -305,38 +305,6 @@ def chain(torch: Any) -> Step:
     return step
 
 
-def along_rows(name: str, function: Callable[[Any, Any, Any], Any]) -> None:
-    """Two workloads of ``function(functional, x, weight)``: its values, and its gradients by themselves."""
-
-    @workload(f"{name} of 4096 x 768, values")
-    def values(torch: Any) -> Step:
-        x, weight = torch.randn(4096, 768), torch.ones(768)
-
-        def step() -> Any:
-            with torch.no_grad():
-                return function(torch.nn.functional, x, weight)
-
-        return step
-
-    @workload(f"{name} of 4096 x 768, gradients")
-    def gradients(torch: Any) -> Step:
-        x, weight = torch.randn(4096, 768, requires_grad=True), torch.ones(768, requires_grad=True)
-        y, cotangent = function(torch.nn.functional, x, weight), torch.randn(4096, 768)
-
-        def step() -> None:
-            x.grad = weight.grad = None
-            y.backward(cotangent, retain_graph=True)
-
-        return step
-
-
-along_rows("softmax", lambda functional, x, weight: functional.softmax(x, -1))
-along_rows("log_softmax", lambda functional, x, weight: functional.log_softmax(x, -1))
-along_rows("layer_norm", lambda functional, x, weight: functional.layer_norm(x, (768,), weight))
-along_rows("rms_norm", lambda functional, x, weight: functional.rms_norm(x, (768,), weight))
-along_rows("gelu", lambda functional, x, weight: functional.gelu(x))
-
-
 @workload("matmul 1024 x 1024")
 def matmul(torch: Any) -> Step:
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)

@@ -6,17 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 BACKENDS = Path(__file__).parents[1]
-HERE = BACKENDS / "cuda_compile"
+HERE = BACKENDS / "cudnn_plans"
 
-pytestmark = pytest.mark.skipif(
-    find_spec("cudnn") is None or shutil.which("cc") is None, reason="cuDNN or a C compiler is not installed"
-)
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
 def run(*command: object, **variables: str) -> str:
