@@ -105,6 +105,31 @@ def from_host(runtime: Runtime, host: Any) -> Array:
     return result
 
 
+class _Mapping:
+    """The memory of a storage as bytes of the host. NumPy's arrays hold it, and so the storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.host = storage.runtime.map(storage.buffer, storage.nbytes)
+        self.__array_interface__ = self.host.__array_interface__
+
+
+def mapped(array: Array) -> Any:
+    """A ``numpy.ndarray`` over the array's own memory, which has to be the host's; waits for the device.
+
+    Raises:
+        BufferError: where the device has memory of its own.
+    """
+    if not array.runtime.is_cpu:
+        raise BufferError(f"{array.runtime.device}: arrays of a device with memory of its own cannot be exported")
+    if not array.size:
+        return numpy.empty(array.shape, array.dtype.numpy)
+    memory = numpy.asarray(_Mapping(array.storage))
+    itemsize = array.dtype.itemsize
+    strides = [itemsize * step for step in array.strides]
+    return numpy.ndarray(array.shape, array.dtype.numpy, memory, itemsize * array.offset, strides)
+
+
 def to_host(array: Array) -> Any:
     """A ``numpy.ndarray`` with the values; waits for the device."""
     host = numpy.empty(array.shape, array.dtype.numpy)

@@ -130,6 +130,19 @@ class OpenCLBackend(Backend):
         """
         return self._arrays.to_host(array)
 
+    def dlpack_device(self, array: Any) -> tuple[int, int] | None:
+        """The CPU where the device's memory is the host's: NumPy and others then use it as it is."""
+        return (1, 0) if array.runtime.is_cpu else None
+
+    def to_dlpack(self, array: Any, **options: Any) -> Any:
+        """A capsule of the memory itself; waits for the device.
+
+        Raises:
+            BufferError: where the device has memory of its own.
+        """
+        options.pop("stream", None)
+        return self._arrays.mapped(array).__dlpack__(**options)
+
     def is_shared(self, array: Any) -> bool:
         return array.is_view
 

@@ -128,6 +128,13 @@ class Runtime:
         self._guarded("read", cl.enqueue_copy, self.queue, host, buffer, src_offset=offset, is_blocking=True)
         self.raise_complaints()
 
+    def map(self, buffer: Any, nbytes: int) -> Any:
+        """The first bytes of a buffer as a host array, which they are as long as it lives; waits for the device."""
+        flags = cl.map_flags.READ | cl.map_flags.WRITE
+        host = self._guarded("map", cl.enqueue_map_buffer, self.queue, buffer, flags, 0, nbytes, numpy.uint8)[0]
+        self.raise_complaints()
+        return host
+
     def synchronize(self) -> None:
         """Wait until all work is done, then raise what kernels have found wrong."""
         self._guarded("synchronize", self.queue.finish)
@@ -167,9 +174,9 @@ class Runtime:
         except cl.Error as error:
             raise self._failed(name, error) from None
 
-    def _guarded(self, name: str, function: Any, *args: Any, **kwargs: Any) -> None:
+    def _guarded(self, name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            function(*args, **kwargs)
+            return function(*args, **kwargs)
         except cl.Error as error:
             raise self._failed(name, error) from None
 

@@ -43,7 +43,7 @@ class Backend:
         array_type: the class of its raw arrays. They have ``shape``, a tuple of ints.
         dtypes: the names of the dtypes that it can hold.
         install: what to tell the user who asks for this device where it is not available.
-        dlpack_type: the device type's number in DLPack (1 for CPU, 2 for CUDA), None where there is no exchange.
+        dlpack_type: the device type's number in DLPack (1 for CPU, 2 for CUDA), None where no arrays are taken over.
         nondeterministic: the kernels whose floating-point results depend on the order in which threads run (one with an
             argument ``accumulate`` only where that is true).
         synchronizing: the kernels that wait for the device, because a shape or a check depends on values there.
@@ -126,6 +126,10 @@ class Backend:
     def data_ptr(self, array: Any) -> int:
         """The address of the first element, or a number that stands for it."""
         return id(array)
+
+    def dlpack_device(self, array: Any) -> tuple[int, int] | None:
+        """Where other libraries find the memory of an array: a device type of DLPack's and a number; None: nowhere."""
+        return None if self.dlpack_type is None else (self.dlpack_type, self.device_of(array).index or 0)
 
     def to_dlpack(self, array: Any, **options: Any) -> Any:
         """A DLPack capsule of an array."""

@@ -418,9 +418,10 @@ class Tensor:
         return cuda_array_interface(self)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        if self._backend.dlpack_type is None:
-            raise BufferError(f"__dlpack__: arrays of the device type {self._device.type!r} cannot be exported")
-        return self._backend.dlpack_type, self._device.index or 0
+        place = self._backend.dlpack_device(self._array)
+        if place is None:
+            raise BufferError(f"__dlpack__: arrays of the device {str(self._device)!r} cannot be exported")
+        return place
 
     # -- memory ------------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,34 @@ def test_overlapping_assignment_reads_before_it_writes() -> None:
     numpy.testing.assert_array_equal(tensor.cpu().numpy(), host)
 
 
+def test_numpy_works_on_the_same_memory() -> None:
+    tensor = made(normal(6, 5))
+    for view in (tensor, tensor.T, tensor[1:4, ::2], tensor[2, 3], tensor[:0]):
+        host = numpy.from_dlpack(view)
+        assert host.shape == view.shape
+        numpy.testing.assert_array_equal(host, view.cpu().numpy())
+    shared = numpy.from_dlpack(tensor)
+    shared[1, 2] = 7
+    assert tensor[1, 2].item() == 7
+    tensor.mul_(2)
+    assert numpy.from_dlpack(tensor)[1, 2] == 14
+    alias = flambeau.from_dlpack(tensor)
+    assert alias.device.type == "cpu"
+    assert alias.data_ptr() == shared.ctypes.data
+
+    expected = tensor.cpu().numpy()
+    del tensor, view, host, alias  # the memory stays for the array that is left
+    others = [made(numpy.zeros((6, 5), numpy.float32)) for _ in range(20)]
+    assert all(other.sum().item() == 0 for other in others)
+    numpy.testing.assert_array_equal(shared, expected)
+
+
+@pytest.mark.usefixtures("as_gpu")
+def test_memory_of_a_gpu_is_not_exported() -> None:
+    with pytest.raises(BufferError, match="opencl:0: arrays of a device with memory of its own cannot be exported"):
+        numpy.from_dlpack(made(normal(2)))
+
+
 # -- long arrays ---------------------------------------------------------------------------------------------------
 
 
