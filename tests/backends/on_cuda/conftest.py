@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 import flambeau
 
 if not flambeau.cuda.is_available():
     collect_ignore_glob = ["test_*.py"]
-# Convolutions would be in TF32, as in PyTorch; the tolerances here are those of float32.
-flambeau.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions would be in TF32, as in PyTorch; the tolerances here are those of float32."""
+    monkeypatch.setattr(flambeau.backends.cudnn, "allow_tf32", False)
