@@ -17,10 +17,9 @@ from typing import Any
 
 from flambeau.dtypes import dtype, float32, float64
 from flambeau_opencl.array import Array
+from flambeau_opencl.tiled import Steps
 
 VARIABLE = "FLAMBEAU_OPENCL_CLBLAST"
-
-Steps = tuple[Sequence[int], Sequence[int]]
 
 _ROW_MAJOR, _AS_IT_IS, _TRANSPOSED = 101, 111, 112
 

@@ -76,7 +76,7 @@ def native_batch_norm(
     count = shape[0] * shape[2]
     if training:
         mean = channel_sums(input, shape) / numpy.float32(count)
-        variance = added_up(_squares(input, -mean, shape)) / numpy.float32(count)
+        variance = added_up(_products(input, -mean, shape)) / numpy.float32(count)
         _move(running_mean, mean, momentum)
         _move(running_var, variance * numpy.float32(count / max(count - 1, 1)), momentum)
     else:
@@ -113,7 +113,7 @@ def native_batch_norm_backward(
     if training or needs[2]:
         total = channel_sums(g, shape)
     if training or needs[1]:
-        along = added_up(_products(input, g, -save_mean, shape)) * save_rstd  # sum of g * normal
+        along = added_up(_products(input, -save_mean, shape, g)) * save_rstd  # sum of g * normal
     if training:
         # (g - mean(g) - normal * mean(g * normal)) * scale
         factors = -save_mean, along * save_rstd / -count, total / -count, scale  # type: ignore[operator]
@@ -132,17 +132,12 @@ def _move(running: Array | None, value: Array, momentum: float) -> None:
 # -- sums ------------------------------------------------------------------------------------------------------------
 
 
-def _squares(array: Array, minus_mean: Array, shape: Shape) -> Array:
-    """Of the squared distances from the mean."""
+def _products(array: Array, minus_mean: Array, shape: Shape, g: Array | None = None) -> Array:
+    """Of the distances from the mean times ``g``, or squared where there is no ``g``."""
     sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], chain.ROW)), FLOAT)
-    plan_for(("channel squares", shape), partial(_products_plan, shape, False)).run(array, minus_mean, sums)
-    return sums
-
-
-def _products(array: Array, g: Array, minus_mean: Array, shape: Shape) -> Array:
-    """Of the products of ``g`` and the distances from the mean."""
-    sums = numpy.empty((*shape[:2], shape[2] // row_width(shape[2], chain.ROW)), FLOAT)
-    plan_for(("channel products", shape), partial(_products_plan, shape, True)).run(array, minus_mean, sums, g)
+    others = () if g is None else (g,)
+    plan = plan_for(("channel products", shape, bool(others)), partial(_products_plan, shape, bool(others)))
+    plan.run(array, minus_mean, sums, *others)
     return sums
 
 

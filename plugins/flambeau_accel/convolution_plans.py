@@ -18,6 +18,7 @@ from flambeau_accel.primitive import (
     SRC,
     WEIGHTS,
     Layout,
+    Operand,
     Plan,
     Primitive,
     Runtime,
@@ -115,7 +116,7 @@ def correlate(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biase
     x, x_strides, weight, weight_strides, y = ends
     plan = Plan(runtime)
     inputs = {SRC: plan.operand(x, dtype, x_strides)}
-    inputs[WEIGHTS] = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
+    inputs[WEIGHTS] = _kernel(plan, weight, weight_strides, geometry[3], dtype)
     outputs = {DST: plan.operand(y, dtype)}
     if biased:
         inputs[BIAS] = plan.operand(y[1:2], dtype)
@@ -130,7 +131,7 @@ def scatter(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased:
     y, y_strides, weight, weight_strides, x = ends
     plan = Plan(runtime)
     inputs = {DIFF_DST: plan.operand(y, dtype, y_strides)}
-    inputs[WEIGHTS] = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
+    inputs[WEIGHTS] = _kernel(plan, weight, weight_strides, geometry[3], dtype)
     outputs = {DIFF_SRC: plan.operand(x, dtype)}
     layouts = Layouts(runtime, dtype, x, weight, y, geometry[3])
     plan.add(backward_data(runtime, layouts, fit(x, weight, y, geometry)), inputs, outputs)
@@ -142,7 +143,7 @@ def products(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry, biased
     x, x_strides, y, y_strides, weight = ends
     plan = Plan(runtime)
     inputs = {SRC: plan.operand(x, dtype, x_strides), DIFF_DST: plan.operand(y, dtype, y_strides)}
-    outputs = {DIFF_WEIGHTS: plan.operand(*_ordered(grouped(weight, row_major(weight), geometry[3]), dtype))}
+    outputs = {DIFF_WEIGHTS: _kernel(plan, weight, row_major(weight), geometry[3], dtype)}
     layouts = Layouts(runtime, dtype, x, weight, y, geometry[3])
     plan.add(backward_weights(runtime, layouts, fit(x, weight, y, geometry)), inputs, outputs)
     return plan
@@ -156,9 +157,9 @@ def gradients(runtime: Runtime, dtype: Any, ends: Any, geometry: Geometry) -> Pl
     y, y_strides, weight, weight_strides, x, x_strides = ends
     plan = Plan(runtime)
     cotangent = plan.operand(y, dtype, y_strides)
-    kernel = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
+    kernel = _kernel(plan, weight, weight_strides, geometry[3], dtype)
     source, target = plan.operand(x, dtype, x_strides), plan.operand(x, dtype)
-    found = plan.operand(*_ordered(grouped(weight, row_major(weight), geometry[3]), dtype))
+    found = _kernel(plan, weight, row_major(weight), geometry[3], dtype)
     layouts, windows = Layouts(runtime, dtype, x, weight, y, geometry[3]), fit(x, weight, y, geometry)
     plan.add(backward_data(runtime, layouts, windows), {DIFF_DST: cotangent, WEIGHTS: kernel}, {DIFF_SRC: target})
     plan.add(backward_weights(runtime, layouts, windows), {SRC: source, DIFF_DST: cotangent}, {DIFF_WEIGHTS: found})
@@ -170,15 +171,16 @@ def transposed_gradients(runtime: Runtime, dtype: Any, ends: Any, geometry: Geom
     x, x_strides, weight, weight_strides, y, y_strides = ends
     plan = Plan(runtime)
     cotangent = plan.operand(x, dtype, x_strides)
-    kernel = plan.operand(*_ordered(grouped(weight, weight_strides, geometry[3]), dtype))
+    kernel = _kernel(plan, weight, weight_strides, geometry[3], dtype)
     source, target = plan.operand(y, dtype, y_strides), plan.operand(y, dtype)
-    found = plan.operand(*_ordered(grouped(weight, row_major(weight), geometry[3]), dtype))
+    found = _kernel(plan, weight, row_major(weight), geometry[3], dtype)
     layouts, windows = Layouts(runtime, dtype, x, weight, y, geometry[3]), fit(x, weight, y, geometry)
     plan.add(forward(runtime, layouts, windows), {SRC: cotangent, WEIGHTS: kernel}, {DST: target})
     plan.add(backward_weights(runtime, layouts, windows), {SRC: cotangent, DIFF_DST: source}, {DIFF_WEIGHTS: found})
     return plan
 
 
-def _ordered(described: tuple[Size, Size], dtype: Any) -> tuple[Size, Any, Size]:
-    shape, strides = described
-    return shape, dtype, strides
+def _kernel(plan: Plan, shape: Size, strides: Size, groups: int, dtype: Any) -> Operand:
+    """A weight of the caller."""
+    shape, strides = grouped(shape, strides, groups)
+    return plan.operand(shape, dtype, strides)

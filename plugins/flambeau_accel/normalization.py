@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from flambeau_accel.chain import FLOAT
 from flambeau_accel.primitive import (
     BACKWARD,
     BACKWARD_DATA,
@@ -42,14 +43,12 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 #: Elements from which on oneDNN is faster than NumPy.
 WORTHWHILE = 4096
 
-#: The only dtype served: with bfloat16 the statistics would have another than the input.
-FLOAT = numpy.dtype(numpy.float32)
-
 # `dnnl_normalization_flags_t`.
 USE_SCALE, USE_SHIFT = 2, 4
 
 
 def _served(input: Array, *others: Array | None) -> bool:
+    # With bfloat16 the statistics would have another dtype than the input.
     if input.size < max(WORTHWHILE, 1) or input.dtype != FLOAT:
         return False
     return all(array is None or array.dtype == FLOAT for array in others)

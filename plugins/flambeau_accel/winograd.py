@@ -25,6 +25,7 @@ from typing import Any
 import numpy
 
 from flambeau.settings import worker_threads
+from flambeau_accel.chain import FLOAT
 from flambeau_accel.convolution_plans import Geometry, Layouts, Size, backward_data, backward_weights, fit, forward
 from flambeau_accel.primitive import (
     BIAS,
@@ -45,8 +46,6 @@ from flambeau_accel.primitive import (
 )
 
 Array = Any
-
-FLOAT = numpy.dtype(numpy.float32)
 
 #: Rows of the result that are computed together, and of the input that they need.
 ROWS, TAPS = 4, 6
